@@ -1,0 +1,31 @@
+"""How every command ends: a user's mistake is one sentence on standard error and exit status 2."""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from catalog.errors import UserError
+
+_SYSTEM_ERRORS = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again; finished shards are kept",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EACCES: "permission denied: make the folder writable or set IEIW_HOME to one that is",
+    errno.EROFS: "the file system is read-only: set IEIW_HOME to a writable folder",
+}
+
+
+def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
+    """Run ``command`` on ``arguments`` (default: those of the process) and return its exit status."""
+    try:
+        return command(sys.argv[1:] if arguments is None else arguments)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        advice = _SYSTEM_ERRORS.get(error.errno or 0)
+        place = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"error: {advice or error.strerror or error}{place}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; run the same command again to go on\n")
+        return 130

@@ -1,0 +1,89 @@
+"""The list of shards that one build consists of. Written last: until it exists, the build is not finished."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalog.digests import canonical_json, value_digest
+from catalog.durable import write_file
+from catalog.errors import ShardError
+from catalog.schema import SCHEMA_VERSION
+from catalog.store import Shard
+from catalog.workspace import Workspace
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Shards by table, in build order, and the parameters that made them. Same content, same bytes."""
+
+    name: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, list[Shard]] = field(default_factory=dict)
+
+    def paths(self, workspace: Workspace, table: str) -> list[Path]:
+        """Parquet files of one table; empty where the build has none."""
+        return [shard.file(workspace) for shard in self.tables.get(table, [])]
+
+    def digest(self) -> str:
+        """Digest of everything that the manifest says."""
+        return value_digest(self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The manifest as JSON values."""
+        return {
+            "name": self.name,
+            "schema_version": SCHEMA_VERSION,
+            "parameters": self.parameters,
+            "tables": {table: [shard.as_dict() for shard in shards] for table, shards in self.tables.items()},
+        }
+
+
+def write_manifest(workspace: Workspace, manifest: Manifest) -> Path:
+    """Write the manifest whole and return its path."""
+    path = workspace.manifest_path(_checked(manifest.name))
+    write_file(path, [canonical_json(manifest.as_dict()).encode() + b"\n"])
+    return path
+
+
+def read_manifest(workspace: Workspace, name: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ShardError: no such build, not a manifest, or one of another schema version.
+    """
+    path = workspace.manifest_path(_checked(name))
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        version = value["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise ShardError(
+                f"{path} has schema version {version}, this code {SCHEMA_VERSION}: run the build again"
+            )
+        tables = {table: [Shard(**shard) for shard in shards] for table, shards in value["tables"].items()}
+        return Manifest(name=value["name"], parameters=value["parameters"], tables=tables)
+    except FileNotFoundError as error:
+        known = ", ".join(list_manifests(workspace)) or "none"
+        raise ShardError(
+            f"no build named {name!r} in {path.parent} (builds there: {known}); run it first"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ShardError):
+            raise
+        raise ShardError(f"{path} is not a manifest ({error}): delete it and run the build again") from error
+
+
+def list_manifests(workspace: Workspace) -> list[str]:
+    """Names of all manifests, sorted."""
+    return sorted(path.stem for path in workspace.manifest_path("x").parent.glob("*.json"))
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ShardError(
+            f"a build's name is lower-case letters, digits, '.', '-' and '_', at most 100. Got {name!r}"
+        )
+    return name

@@ -1,0 +1,91 @@
+"""Where images are on this machine: names of roots to folders, and the one read that fetches an image.
+
+``roots.json`` is the only machine-specific file of the catalog: shards and mixes name roots, never folders.
+A dataset that has moved is given its new folder here, and everything made from it still holds.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from catalog.digests import bytes_digest
+from catalog.durable import claim, publish, write_all
+from catalog.errors import RowRejected, ShardError
+from catalog.reasons import Reason
+from catalog.store import STORE_ROOT
+from catalog.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Folders by root name."""
+
+    folders: Mapping[str, Path]
+
+    @classmethod
+    def read(cls, path: Path) -> "Roots":
+        """Read ``roots.json``; relative folders are relative to the file's own folder.
+
+        Raises:
+            ShardError: missing or malformed.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            folders = {name: path.parent / folder for name, folder in value.items()}
+        except FileNotFoundError as error:
+            raise ShardError(
+                f"no {path}: it says where images are; run a build, or write it by hand"
+            ) from error
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ShardError(f"{path} must be a JSON object of folders by name ({error})") from error
+        return cls(folders)
+
+    def folder(self, root: str) -> Path:
+        """The folder of a root."""
+        if root not in self.folders:
+            known = ", ".join(sorted(self.folders)) or "none"
+            raise ShardError(f"roots.json has no folder for {root!r} (it has: {known}): add it there")
+        return self.folders[root]
+
+
+def record_root(workspace: Workspace, name: str, folder: Path) -> None:
+    """Note where a source dataset is; concurrent writers do not lose each other's entries."""
+    path = workspace.roots_path
+    with claim(path) as descriptor:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        data = os.path.relpath(workspace.data, workspace.catalog)
+        merged = {**known, STORE_ROOT: data, name: data if name == STORE_ROOT else str(folder.absolute())}
+        if merged != known:
+            write_all(descriptor, json.dumps(merged, indent=2, sort_keys=True).encode() + b"\n")
+            publish(descriptor, path)
+
+
+def read_image_bytes(roots: Roots, image: Mapping[str, Any]) -> bytes:
+    """The encoded image that a `schema.IMAGE` value points to: one ``pread``, checked against its digest.
+
+    Raises:
+        RowRejected: the file is gone (``missing_file``) or its bytes are others (``changed_file``).
+        ShardError: the root is not known on this machine.
+    """
+    path = PurePosixPath(image["path"])
+    if path.is_absolute() or ".." in path.parts:
+        raise RowRejected(Reason.PATH_ESCAPE, f"{path} leaves root {image['root']!r}")
+    file = roots.folder(image["root"]) / path
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise RowRejected(Reason.MISSING_FILE, f"{file} is gone; is roots.json right?") from error
+    except OSError as error:
+        raise RowRejected(Reason.UNREADABLE_FILE, f"{file}: {error.strerror}") from error
+    try:
+        data = os.pread(descriptor, image["length"], image["offset"])
+    except OSError as error:
+        raise RowRejected(Reason.UNREADABLE_FILE, f"{file}: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    if len(data) != image["length"] or bytes_digest(data) != image["sha256"]:
+        raise RowRejected(Reason.CHANGED_FILE, f"{file} is not as it was when the row was made")
+    return data

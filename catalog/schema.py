@@ -1,0 +1,232 @@
+"""Every table of the catalog: its columns, types and units.
+
+One row per what::
+
+    listings   one per source image, as the annotation says it, nothing checked      (step ``list``)
+    regions    one per annotated region, checked against its image                    (step ``ingest``)
+    edits      one per region and edit: the image that a backend made                 (``remove_object``, ...)
+    pairs      one per (source, instruction, target); the table that everything ends in
+    references one per photo that quality is measured against                         (step ``references``)
+    scores     one per pair: numbers on a pair before training
+    verdicts   one per pair and policy: accepted, or rejected with the condition that failed
+    mix        one per draw: the sampling plan, ``catalog/mix.parquet``
+    metrics    one per checkpoint, benchmark and metric
+
+A row with ``reason`` null is usable. A row that is not keeps its identity and says why (`catalog.reasons`).
+Bytes of images are never in Parquet: an ``image`` column says where they are.
+"""
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Part of every content key: a change of any table makes new shards."""
+
+IMAGE = pa.struct(
+    [
+        ("root", pa.string()),  # name in roots.json; "store" is our own data root
+        ("path", pa.string()),  # relative to the root, forward slashes
+        ("offset", pa.int64()),  # first byte of the encoded image in that file
+        ("length", pa.int64()),  # bytes
+        ("sha256", pa.string()),  # of those bytes
+        ("width", pa.int32()),  # pixels, after EXIF orientation
+        ("height", pa.int32()),
+    ]
+)
+"""Where an encoded image is: one ``pread`` of ``length`` bytes at ``offset``."""
+
+MASK = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.string())])
+"""A binary mask as COCO's compressed run-length code (column-major, LEB128-like text)."""
+
+KEYPOINT = pa.struct(
+    [
+        ("name", pa.string()),  # plain words: "left shoulder"
+        ("x", pa.float64()),  # pixels, 0-indexed from the top left
+        ("y", pa.float64()),
+        ("visibility", pa.int8()),  # COCO: 0 not labelled, 1 labelled but hidden, 2 visible
+    ]
+)
+
+RELATION = pa.struct([("predicate", pa.string()), ("object", pa.string())])
+"""PhraseCut's relation_descriptions: ("on top of", "tree")."""
+
+OUTCOME = [
+    ("reason", pa.string()),  # null: usable; else one of catalog.reasons.Reason
+    ("detail", pa.string()),  # the numbers behind the reason
+]
+
+LISTINGS = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("kind", pa.string()),  # image: to edit or annotate; pair: ready-made
+        ("source_id", pa.string()),  # the dataset's own image id; "~2" is appended to its second occurrence
+        ("file", pa.string()),  # as the annotation names it, relative to the dataset's root
+        ("record", pa.string()),  # canonical JSON of tasks.readers.records.SourceImage or SourcePair
+        *OUTCOME,
+    ]
+)
+
+_PROVENANCE = [
+    ("group_id", pa.string()),  # SHA-256 of the original photo's bytes: one photo, one split
+    ("dataset", pa.string()),
+    ("split", pa.string()),  # train, val, test
+    ("licence", pa.string()),
+]
+
+_ANNOTATION = [
+    ("phrase", pa.string()),  # refers to the region within its image: "blue bird on top of the tree"
+    ("label", pa.string()),  # its class name: "bird"
+    ("mask", MASK),  # the region itself, undilated
+    ("bbox", pa.list_(pa.float64())),  # x, y, width, height in pixels
+    ("keypoints", pa.list_(KEYPOINT)),
+]
+
+REGIONS = pa.schema(
+    [
+        ("region_id", pa.string()),  # dataset/source_id/annotation_id
+        ("source_id", pa.string()),
+        *_PROVENANCE,
+        ("source_image", IMAGE),
+        *_ANNOTATION,
+        ("attributes", pa.list_(pa.string())),
+        ("relations", pa.list_(RELATION)),
+        ("num_instances", pa.int32()),  # objects that the phrase refers to
+        ("area", pa.int64()),  # mask pixels
+        ("image_labels", pa.list_(pa.string())),  # class names of all regions of the image, in file order
+        ("captions", pa.list_(pa.string())),
+        *OUTCOME,
+    ]
+)
+
+_EDIT = [
+    ("edit_type", pa.string()),  # object_removal, object_addition, object_replacement, ...
+    ("region_id", pa.string()),
+    *_PROVENANCE,
+    ("source_image", IMAGE),
+    ("target_image", IMAGE),
+    ("edit_mask", MASK),  # outside it source and target are equal, pixel for pixel
+    *_ANNOTATION,
+]
+
+EDITS = pa.schema(
+    [
+        ("edit_id", pa.string()),
+        *_EDIT,
+        ("attributes", pa.list_(pa.string())),
+        ("relations", pa.list_(RELATION)),
+        ("num_instances", pa.int32()),
+        ("image_labels", pa.list_(pa.string())),
+        ("captions", pa.list_(pa.string())),
+        ("backends", pa.list_(pa.string())),  # "role=name@revision"
+        ("parameters", pa.string()),  # canonical JSON of the step's parameters
+        *OUTCOME,
+    ]
+)
+
+PAIRS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("vision_task", pa.string()),  # keypoint_detection, segmentation, image_enhancement, image_editing
+        *_EDIT,
+        ("instruction", pa.string()),  # null: worded at load time from the annotation
+        ("source_caption", pa.string()),
+        ("target_caption", pa.string()),
+        ("reversed_pair_id", pa.string()),  # the pair with source and target swapped
+        ("backends", pa.list_(pa.string())),
+        ("parameters", pa.string()),
+        *OUTCOME,
+    ]
+)
+"""``target_image`` is null where the target is drawn at load time (segmentation, keypoint detection)."""
+
+SCORE_NAMES = (
+    "source_aesthetic",  # higher is better; the scale is the backend's
+    "target_aesthetic",
+    "source_quality",  # KNN-GIQA, for ranking only
+    "target_quality",
+    "image_similarity",  # cosine of source and target, [-1, 1]
+    "source_text_similarity",  # cosine of source and its caption
+    "target_text_similarity",
+    "direction_similarity",  # cosine of (target - source) in image and text space
+    "changed_share",  # pixels that differ at all, share of the image, [0, 1]
+)
+
+SCORES = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        *[(name, pa.float64()) for name in SCORE_NAMES],
+        ("backends", pa.list_(pa.string())),
+        *OUTCOME,
+    ]
+)
+
+REFERENCES = pa.schema(
+    [
+        ("group_id", pa.string()),  # the photo that the features are of
+        ("embedding", pa.list_(pa.float32())),  # unit length
+        ("backends", pa.list_(pa.string())),
+    ]
+)
+"""What KNN-GIQA compares with (paper 3.2: features of good photos)."""
+
+VERDICTS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("accepted", pa.bool_()),
+        ("condition", pa.string()),  # the first condition that failed; or the pair's or score's own reason
+        ("score", pa.string()),  # what the condition looks at
+        ("value", pa.float64()),
+        ("threshold", pa.float64()),
+    ]
+)
+
+MIX = pa.schema(
+    [
+        ("position", pa.int64()),  # sample index in training order; null outside split "train"
+        ("split", pa.string()),
+        ("mix_source", pa.string()),  # the name in the mix file's [[source]]
+        ("repeat", pa.int32()),  # 0 for a row's first draw, 1 for its second, ...
+        ("pair_id", pa.string()),
+        ("vision_task", pa.string()),
+        ("edit_type", pa.string()),
+        ("group_id", pa.string()),
+        ("dataset", pa.string()),
+        ("licence", pa.string()),
+        ("region_id", pa.string()),
+        ("source_image", IMAGE),
+        ("instruction", pa.string()),
+        ("target_image", IMAGE),
+        ("edit_mask", MASK),
+        *_ANNOTATION,
+        ("source_caption", pa.string()),
+        ("target_caption", pa.string()),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        ("benchmark", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("num_samples", pa.int64()),
+        ("vision_task", pa.string()),
+        ("unit", pa.string()),
+        ("backend", pa.string()),  # the helper model behind the metric; null for a pure one
+        ("checkpoint_sha256", pa.string()),
+        ("mix_sha256", pa.string()),
+        ("config", pa.string()),  # canonical JSON of the evaluation's options
+    ]
+)
+
+TABLES: dict[str, pa.Schema] = {
+    "listings": LISTINGS,
+    "regions": REGIONS,
+    "edits": EDITS,
+    "pairs": PAIRS,
+    "references": REFERENCES,
+    "scores": SCORES,
+    "verdicts": VERDICTS,
+    "metrics": METRICS,
+}
+
+VISION_TASKS = ("keypoint_detection", "segmentation", "image_enhancement", "image_editing")
+SPLITS = ("train", "val", "test")

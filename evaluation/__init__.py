@@ -1,0 +1,1 @@
+"""Turns checkpoints into metric rows. Imports: ``catalog``, ``trainer`` (inference), ``tasks.backends``."""

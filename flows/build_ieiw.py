@@ -1,0 +1,57 @@
+"""Flow ``build-ieiw``: source datasets to scored candidate pairs.
+
+prefect deployment run build-ieiw
+prefect deployment run build-ieiw -p profile=infra/profiles/paper.toml -p workers=8
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed, State
+from pydantic import Field
+
+from catalog.errors import UserError
+from catalog.workspace import Workspace
+from flows.run_artifacts import publish_build
+from flows.shard_graph import ShardGraph
+from tasks.contact_sheet import write_contact_sheet
+from tasks.profiles import read_profile
+from tasks.steps import finish_build, prepare
+
+
+@flow(name="build-ieiw", flow_run_name="build {profile}")
+def build_ieiw(
+    profile: Annotated[
+        str, Field(description="Profile file: sources, backends and their parameters.")
+    ] = "infra/profiles/embedded.toml",
+    overrides: Annotated[
+        dict[str, Any] | None,
+        Field(description='Values that win over the profile, by dotted name: {"backends.inpainter": "lama"}.'),
+    ] = None,
+    name: Annotated[
+        str | None, Field(description="Name of the build's manifest; the profile's own name where absent.")
+    ] = None,
+    workers: Annotated[
+        int, Field(ge=1, le=256, description="Shards worked on at a time. The result does not depend on it.")
+    ] = 2,
+) -> State[Any]:
+    """Read the sources, make the edits, word and score them: regions, edits, pairs and scores as shards."""
+    log = get_run_logger()
+    workspace = Workspace.default()
+    try:
+        settings = read_profile(Path(profile), overrides)
+        for leftover in prepare(workspace):
+            log.info("removed %s, which a killed run left", leftover)
+        outcome = ShardGraph(workspace, settings, workers).run()
+        if outcome.failures:
+            return Failed(message=outcome.sentence())
+        manifest = finish_build(workspace, settings, name or settings.name, outcome.shards)
+        sheet = workspace.catalog / "reports" / f"{manifest.name}-contact-sheet.png"
+        write_contact_sheet(workspace, manifest, sheet)
+        publish_build(workspace, manifest, outcome, sheet)
+    except UserError as error:
+        return Failed(message=str(error))
+    log.info("build %r: %s; manifest %s", manifest.name, outcome.sentence(), workspace.manifest_path(manifest.name))
+    return Completed(message=outcome.sentence())

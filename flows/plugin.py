@@ -1,0 +1,66 @@
+"""Prefect plugin: ``prefect deployment run build-ieiw`` means the flow's only deployment.
+
+Prefect itself wants ``FLOW/DEPLOYMENT``. The entry point ``prefect.plugins`` in pyproject.toml names this
+module and prefect.toml enables it, so it acts only on ``prefect`` commands run in this folder; it changes
+one method of the client, only for ``prefect deployment`` commands, and only for names without a slash.
+Clear sentences replace the tracebacks that an unknown name or an absent server give.
+"""
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from prefect.plugins import SetupResult, register_hook
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.plugins import HookContext
+
+
+@register_hook
+def setup_environment(*, ctx: "HookContext") -> SetupResult:
+    """Prefect calls this before every command: switch tracking off and, where needed, resolve bare names."""
+    if "deployment" in sys.argv[1:]:  # other commands keep their start-up time
+        resolve_bare_names()
+    return SetupResult(env={"DO_NOT_TRACK": "1"}, note="no tracking")
+
+
+def resolve_bare_names() -> None:
+    """Let ``PrefectClient.read_deployment_by_name`` take a flow name. Calling it again changes nothing."""
+    from httpx import ConnectError
+    from prefect.client.orchestration import PrefectClient
+
+    stock = PrefectClient.read_deployment_by_name
+    if getattr(stock, "resolves_bare_names", False):
+        return
+
+    async def read_deployment_by_name(client: "PrefectClient", name: str) -> "DeploymentResponse":
+        try:
+            if "/" in name:
+                return await stock(client, name)
+            return await _find_only_deployment(client, name)
+        except ConnectError:
+            _stop(f"no Prefect server answers at {client.api_url}: start it with `make server`")
+
+    read_deployment_by_name.resolves_bare_names = True  # type: ignore[attr-defined]
+    PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign, assignment]
+
+
+async def _find_only_deployment(client: "PrefectClient", flow_name: str) -> "DeploymentResponse":
+    """The deployment of the flow ``flow_name``; ends the command where there is none or more than one."""
+    deployments = await client.read_deployments()
+    names = {flow.id: flow.name for flow in await client.read_flows()}
+    found = [entry for entry in deployments if names.get(entry.flow_id) == flow_name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        forms = sorted(f"{flow_name}/{entry.name}" for entry in found)
+        _stop(f"flow {flow_name!r} has {len(found)} deployments: say which one ({', '.join(forms)})")
+    forms = sorted(f"{names.get(entry.flow_id, '?')}/{entry.name}" for entry in deployments)
+    known = f"deployed here: {', '.join(forms)}" if forms else "nothing is deployed here"
+    _stop(f"no flow named {flow_name!r} is deployed ({known}); `prefect deploy --all` deploys prefect.yaml")
+
+
+def _stop(sentence: str) -> NoReturn:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(1)

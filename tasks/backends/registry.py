@@ -1,0 +1,87 @@
+"""Which backends exist: role -> name -> class, imported when asked for.
+
+A new backend is one line here and a class with the role's method. Its constructor's keyword arguments are
+its options; those that load weights take ``weights`` (a local folder or file, or a hub id), ``device`` and
+``batch_size``. A wrong option, a missing package or a missing weight file is a BackendError; no backend
+stands in for another.
+"""
+
+import importlib
+import inspect
+from typing import Any
+
+from catalog.errors import BackendError
+from tasks.backends.protocols import Backend
+
+_HERE = "tasks.backends"
+
+ROLES: dict[str, dict[str, str]] = {
+    "inpainter": {
+        "opencv": f"{_HERE}.inpainting:OpenCVInpainter",
+        "exemplar": f"{_HERE}.inpainting:ExemplarInpainter",
+    },
+    "replacer": {"gradient-paste": f"{_HERE}.replacing:GradientPasteReplacer"},
+    "embedder": {"histogram": f"{_HERE}.embedding:HistogramEmbedder"},
+    "index": {"faiss-flat": f"{_HERE}.vector_index:FaissFlatIndex"},
+    "captioner": {"labels": f"{_HERE}.captioning:LabelCaptioner"},
+    "instructor": {"grammar": f"{_HERE}.instructing:GrammarInstructor"},
+    "aesthetic_scorer": {"image-statistics": f"{_HERE}.aesthetics:ImageStatisticsScorer"},
+    "quality_scorer": {"knn-giqa": f"{_HERE}.giqa:KnnGiqaScorer"},
+    "pair_similarity": {"histogram": f"{_HERE}.similarity:HistogramSimilarity"},
+}
+
+
+def load_backend(role: str, name: str, **options: Any) -> Any:
+    """The backend ``name`` of ``role``, an object of the role's protocol.
+
+    Raises:
+        BackendError: unknown role, name or option; a package or weight file that is not there.
+    """
+    module, _, attribute = _target(role, name).partition(":")
+    try:
+        backend_class = getattr(importlib.import_module(module), attribute)
+        _check_options(role, name, backend_class, options)
+        return backend_class(**options)
+    except ModuleNotFoundError as error:
+        package = (error.name or "its package").partition(".")[0]
+        raise BackendError(
+            f"{role} {name!r} needs the package {package!r}, which is not installed. Please install it "
+            f"(`pip install 'ieiw[models]'`) or choose another {role}: {_choices(role)}"
+        ) from error
+
+
+def backend_id(role: str, backend: Backend) -> str:
+    """``role=name@revision``, as the ``backends`` column of every table holds it."""
+    return f"{role}={backend.name}@{backend.revision}"
+
+
+def describe_backends() -> list[tuple[str, str, str]]:
+    """(role, name, first line of the class's docstring) of every backend, in registry order."""
+    rows = []
+    for role, backends in ROLES.items():
+        for name, target in backends.items():
+            module, _, attribute = target.partition(":")
+            backend_class = getattr(importlib.import_module(module), attribute)
+            rows.append((role, name, (inspect.getdoc(backend_class) or "").partition("\n")[0]))
+    return rows
+
+
+def _target(role: str, name: str) -> str:
+    if role not in ROLES:
+        raise BackendError(f"there is no backend role {role!r}; choose from {', '.join(ROLES)}")
+    if name not in ROLES[role]:
+        raise BackendError(f"there is no {role} named {name!r}; choose from {_choices(role)}")
+    return ROLES[role][name]
+
+
+def _choices(role: str) -> str:
+    return ", ".join(ROLES[role])
+
+
+def _check_options(role: str, name: str, backend_class: type, options: dict[str, Any]) -> None:
+    known = [parameter for parameter in inspect.signature(backend_class).parameters]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise BackendError(
+            f"{role} {name!r} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}"
+        )

@@ -1,0 +1,30 @@
+"""Holes and how a filled hole goes back into its picture: outside it, not one pixel changes."""
+
+import cv2
+import numpy as np
+
+_REFERENCE_SIDE = 512  # pixels of the shorter side that dilation and feather are given for
+
+
+def feathered_alpha(mask: np.ndarray, dilation: float, feather: float) -> np.ndarray:
+    """How much of the fill shows at each pixel.
+
+    Args:
+        mask: bool (H, W), the region.
+        dilation: pixels at a shorter side of 512 by which the region grows; there alpha is 1.
+        feather: pixels at a shorter side of 512 over which alpha then falls to 0.
+
+    Returns:
+        float32 (H, W) in [0, 1]. The hole to fill is where it is above 0.
+    """
+    scale = min(mask.shape) / _REFERENCE_SIDE
+    distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    ramp = 1 - (distance - dilation * scale) / (feather * scale + 1)
+    return np.clip(ramp, 0, 1).astype(np.float32)
+
+
+def composite(source: np.ndarray, fill: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Blend ``fill`` over ``source`` (uint8 (H, W, 3) each); where alpha is 0 the source stays as it is, exactly."""
+    weight = alpha[..., None]
+    blend = np.rint(weight * fill + (1 - weight) * source).astype(np.uint8)
+    return np.where(weight > 0, blend, source)

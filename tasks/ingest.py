@@ -1,0 +1,119 @@
+"""Step ``ingest``: check every listed region against its image.
+
+Each listed region becomes one row: usable, or with the reason why not. An image that cannot be read rejects all of
+its regions with the image's reason, so that nothing listed is lost from the counts.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from catalog.errors import RowRejected
+from catalog.masks import encode_mask, mask_box, region_mask
+from catalog.reasons import Reason
+from catalog.store import ShardWriter
+from tasks import records_check as check
+from tasks.listing import open_source
+from tasks.readers.records import Reader
+from tasks.source_images import SourceFile, check_size, parse_record, provenance, read_source
+from tasks.steps import Row, StepContext
+
+
+def ingest(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
+    """Yield the regions of each listed image, in listing order."""
+    assert context.source is not None
+    reader = open_source(context.source)
+    for row in context.rows:
+        if row["kind"] == "image":
+            yield from _image_rows(context, reader, row, writer)
+
+
+def _image_rows(context: StepContext, reader: Reader, row: Row, writer: ShardWriter) -> Iterator[Row]:
+    dataset, source_id = row["dataset"], row["source_id"]
+    base: Row = {"dataset": dataset, "source_id": source_id}
+    regions: list[Any] = []
+    try:
+        record = parse_record(row)
+        regions = record["regions"] if isinstance(record["regions"], list) else []
+        found, _ = read_source(reader, dataset, check.require_text(record, "file"), writer)
+        base["source_image"] = found.image
+        base |= provenance(record, dataset, found.sha256, context.profile.split)
+        check_size(record, found)
+        base |= {"captions": check.texts(record, "captions"), "image_labels": _labels(regions)}
+        if not regions:
+            raise RowRejected(Reason.NO_REGION, "the image has no annotated region")
+    except RowRejected as rejected:
+        for region_id, _ in _identify(dataset, source_id, regions or [{}]):
+            yield base | {"region_id": region_id, "reason": str(rejected.reason), "detail": rejected.detail}
+        return
+    for (region_id, fault), region in zip(_identify(dataset, source_id, regions), regions, strict=True):
+        try:
+            if fault is not None:
+                raise fault
+            facts = _facts(region, found, reader, context.profile.ingest.max_phrase_length)
+        except RowRejected as rejected:
+            facts = {"reason": str(rejected.reason), "detail": rejected.detail}
+        yield base | {"region_id": region_id} | facts
+
+
+def _identify(dataset: str, source_id: str, regions: list[Any]) -> Iterator[tuple[str, RowRejected | None]]:
+    """A unique id for each region, and what is wrong with its own: a position replaces an id that cannot serve."""
+    seen: set[str] = set()
+    for position, region in enumerate(regions):
+        fault = None
+        try:
+            identity = check.require_text(region, "annotation_id")
+            if identity in seen:
+                fault = RowRejected(Reason.DUPLICATE_ID, f"annotation {identity!r} occurs twice in the image")
+                identity += f"~{position}"
+        except RowRejected as rejected:
+            identity, fault = f"~{position}", rejected
+        seen.add(identity)
+        yield f"{dataset}/{source_id}/{identity}", fault
+
+
+def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, longest: int) -> Row:
+    """The columns of a usable region."""
+    if region.get("is_crowd"):
+        raise RowRejected(Reason.CROWD_REGION, "the region is a crowd, which no phrase refers to")
+    joints = check.keypoints(region, found.width, found.height)
+    phrase = check.optional_text(region, "phrase") or None
+    if phrase is None and joints is None:
+        raise RowRejected(Reason.EMPTY_PHRASE, "no phrase refers to the region alone")
+    if phrase is not None and len(phrase) > longest:
+        raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {longest}")
+    mask = _mask(region, found, reader, joints is not None)
+    return {
+        "phrase": phrase,
+        "label": check.optional_text(region, "label"),
+        "attributes": check.texts(region, "attributes"),
+        "relations": check.relations(region),
+        "num_instances": check.count(region, "num_instances", 1) or 1,
+        "keypoints": joints,
+        "mask": None if mask is None else encode_mask(mask),
+        "area": None if mask is None else int(mask.sum()),
+        "bbox": _box(region, mask),
+    }
+
+
+def _mask(region: Mapping[str, Any], found: SourceFile, reader: Reader, optional: bool) -> np.ndarray | None:
+    shapes = {name: region.get(name) for name in ("polygons", "mask", "box")}
+    if optional and shapes["polygons"] is None and shapes["mask"] is None:
+        return None  # joints with a box: the box bounds the person, it is not the person
+    return region_mask(**shapes, height=found.height, width=found.width, rule=reader.polygon_rule)
+
+
+def _box(region: Mapping[str, Any], mask: np.ndarray | None) -> list[float] | None:
+    """The annotated box where there is a sound one (joints need it), else the mask's."""
+    box = region.get("box")
+    if isinstance(box, list) and len(box) == 4 and all(isinstance(number, int | float) for number in box):
+        numbers = [float(number) for number in box]
+        if all(np.isfinite(numbers)) and numbers[2] > 0 and numbers[3] > 0:
+            return numbers
+    return None if mask is None else [float(number) for number in mask_box(mask)]
+
+
+def _labels(regions: list[Any]) -> list[str]:
+    found = (region.get("label") for region in regions if isinstance(region, Mapping))
+    return [" ".join(label.split()) for label in found if isinstance(label, str) and label.isprintable()]

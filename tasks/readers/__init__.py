@@ -1,0 +1,1 @@
+"""One file per source dataset: read its annotations, stream records, decode no pixel."""

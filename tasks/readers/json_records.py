@@ -1,0 +1,160 @@
+"""A big annotation file, record by record: its text stays in memory, its objects do not.
+
+A JSON array of half a million annotations is ten times its text as Python objects. `JsonRecords` walks the
+text once, gives each record with its span, and decodes a span again when asked. Numbers that JSON cannot hold
+(``NaN``, ``Infinity``, ``1e999``) arrive as their text, so that a record with one is refused, not lost.
+"""
+
+import json
+import math
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from catalog.errors import SourceError
+
+Span = tuple[int, int]
+"""First character of a record and the one after its last."""
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+_HUGE_EXPONENT = re.compile(r"\d[eE]\+?\d{3}")
+
+
+def _finite_or_text(number: str) -> float | str:
+    value = float(number)
+    return value if math.isfinite(value) else number
+
+
+class JsonRecords:
+    """The records of one JSON file.
+
+    Args:
+        path: the file.
+        what: what the file is, for messages: "PhraseCut tasks".
+        encodings: tried in order.
+
+    Raises:
+        SourceError: the file cannot be read or is in none of the encodings.
+    """
+
+    def __init__(self, path: Path, what: str, encodings: tuple[str, ...] = ("utf-8-sig",)) -> None:
+        self.path = path
+        self.what = what
+        self.text = self._decode(encodings)
+        # Python's float hook costs a call per number: it is set only where a number can overflow.
+        parse_float = _finite_or_text if _HUGE_EXPONENT.search(self.text) else None
+        self._decoder = json.JSONDecoder(parse_float=parse_float, parse_constant=str)
+
+    def _decode(self, encodings: tuple[str, ...]) -> str:
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{self.what} must be a readable file; {self.path}: {error.strerror}.") from error
+        for encoding in encodings:
+            try:
+                return data.decode(encoding)
+            except UnicodeDecodeError as error:
+                place = error.start
+        raise SourceError(
+            f"{self.what} must be {' or '.join(encodings)} text; {self.path} is not (byte {place}); "
+            "fetch or unpack the file again."
+        )
+
+    def _refuse(self, problem: str, position: int) -> NoReturn:
+        raise SourceError(
+            f"{self.what} must be JSON; {self.path} is not ({problem} at character {position} of "
+            f"{len(self.text)}); fetch or unpack the file again."
+        )
+
+    def _skip_space(self, position: int) -> int:
+        match = _SPACE.match(self.text, position)
+        assert match is not None
+        return match.end()
+
+    def _value(self, position: int) -> tuple[Any, int]:
+        try:
+            value, end = self._decoder.raw_decode(self.text, position)
+        except json.JSONDecodeError as error:
+            self._refuse(error.msg, error.pos)
+        except RecursionError:
+            self._refuse("nested too deeply", position)
+        except ValueError as error:  # an integer of more digits than Python converts
+            self._refuse(str(error), position)
+        return value, end
+
+    def decode(self, span: Span) -> Any:
+        """The record at a span that `array` or `members` gave."""
+        return self._value(span[0])[0]
+
+    def whole(self) -> Any:
+        """The file as one value."""
+        value, end = self._value(self._skip_space(0))
+        self._finish(end)
+        return value
+
+    def _finish(self, position: int) -> None:
+        end = self._skip_space(position)
+        if end != len(self.text):
+            self._refuse("text after the end", end)
+
+    def array(self) -> Iterator[tuple[Span, Any]]:
+        """Each element of a file that is one array. Raises SourceError where it is none, or torn."""
+        start = self._skip_space(0)
+        if self.text[start : start + 1] != "[":
+            self._refuse("the file must be a list", start)
+        end = yield from self._elements(start)
+        self._finish(end)
+
+    def _elements(self, start: int) -> Generator[tuple[Span, Any], None, int]:
+        """Each element of the array that opens at ``start``; returns the position after its end."""
+        position = self._skip_space(start + 1)
+        if self.text[position : position + 1] == "]":
+            return position + 1
+        while True:
+            value, end = self._value(position)
+            yield (position, end), value
+            position = self._skip_space(end)
+            mark = self.text[position : position + 1]
+            if mark == "]":
+                return position + 1
+            if mark != ",":
+                self._refuse("expected ',' or ']'", position)
+            position = self._skip_space(position + 1)
+
+    def _named(self, key: str, start: int) -> Generator[tuple[str, Span, Any], None, int]:
+        elements = self._elements(start)
+        while True:
+            try:
+                span, value = next(elements)
+            except StopIteration as stop:
+                return int(stop.value)
+            yield key, span, value
+
+    def members(self, streamed: frozenset[str]) -> Iterator[tuple[str, Span, Any]]:
+        """Each (key, span, value) of a file that is one object.
+
+        An array under a key in ``streamed`` comes as one triple per element.
+        """
+        position = self._skip_space(0)
+        if self.text[position : position + 1] != "{":
+            self._refuse("the file must be an object", position)
+        position = self._skip_space(position + 1)
+        while self.text[position : position + 1] != "}":
+            key, position = self._value(position)
+            position = self._skip_space(position)
+            if not isinstance(key, str) or self.text[position : position + 1] != ":":
+                self._refuse("expected a name and ':'", position)
+            position = self._skip_space(position + 1)
+            if key in streamed and self.text[position : position + 1] == "[":
+                position = yield from self._named(key, position)
+            else:
+                value, end = self._value(position)
+                yield key, (position, end), value
+                position = end
+            position = self._skip_space(position)
+            if self.text[position : position + 1] == ",":
+                position = self._skip_space(position + 1)
+            elif self.text[position : position + 1] != "}":
+                self._refuse("expected ',' or '}'", position)
+        self._finish(position + 1)

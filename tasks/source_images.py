@@ -1,0 +1,114 @@
+"""Reading a source image for the first time: bytes, digest, size, split. What fails is a reason, never an exception."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from catalog.digests import bytes_digest
+from catalog.errors import RowRejected
+from catalog.images import decode_image, probe_image, read_source_file
+from catalog.reasons import Reason
+from catalog.splits import SplitRule, assign_split, parse_split
+from catalog.store import ShardWriter
+from tasks.readers.records import Reader
+from tasks.records_check import count, optional_text
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A source image that was read and decoded without fault."""
+
+    image: dict[str, Any]
+    """`schema.IMAGE` value."""
+    width: int
+    height: int
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the encoded bytes."""
+        digest: str = self.image["sha256"]
+        return digest
+
+
+def parse_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of a listing row. Raises RowRejected for a duplicate id."""
+    if row["reason"] is not None:
+        raise RowRejected(Reason(row["reason"]), row["detail"])
+    record: dict[str, Any] = json.loads(row["record"])
+    return record
+
+
+def file_sizes(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[int | None]:
+    """Bytes of each file that listing rows name, None where there is none.
+
+    Part of the content key of what is read from these files: a file that was missing or cut short and has been
+    mended since is read again, though the annotation is the same.
+    """
+    sizes: list[int | None] = []
+    for row in rows:
+        record = json.loads(row["record"])
+        for name in ("file", "target_file", "group"):
+            file = record.get(name)
+            if isinstance(file, str) and file:
+                try:
+                    sizes.append((root / file).stat().st_size)
+                except (OSError, ValueError):
+                    sizes.append(None)
+    return sizes
+
+
+def read_bytes(reader: Reader, file: str) -> bytes:
+    """The encoded bytes of one image of a dataset. Raises RowRejected with the reason why not."""
+    if reader.root is not None:
+        return read_source_file(reader.root, file)
+    try:
+        return reader.fetch(file)
+    except (KeyError, FileNotFoundError) as error:
+        raise RowRejected(Reason.MISSING_FILE, f"{file}: {error}") from error
+
+
+def read_source(reader: Reader, dataset: str, file: str, writer: ShardWriter) -> tuple[SourceFile, np.ndarray]:
+    """Read, check and decode one image of a dataset: where it is, and its pixels (uint8 (H, W, 3)).
+
+    Files under the reader's root are referenced where they are; bytes that a reader makes go into the store.
+    """
+    data = read_bytes(reader, file)
+    width, height = probe_image(data)
+    pixels = decode_image(data)  # a header can be right and the rest cut off
+    if reader.root is None:
+        return SourceFile(writer.add_image(file, data, width, height), width, height), pixels
+    reference = {
+        "root": dataset,
+        "path": Path(file).as_posix(),
+        "offset": 0,
+        "length": len(data),
+        "sha256": bytes_digest(data),
+        "width": width,
+        "height": height,
+    }
+    return SourceFile(reference, width, height), pixels
+
+
+def check_size(record: Mapping[str, Any], found: SourceFile) -> None:
+    """The annotation's coordinates hold only for the size that it names."""
+    named = (count(record, "width", 1), count(record, "height", 1))
+    for said, real in zip(named, (found.width, found.height), strict=True):
+        if said is not None and said != real:
+            size = f"{named[0]}x{named[1]}"
+            raise RowRejected(
+                Reason.SIZE_MISMATCH, f"annotated for {size}, the file shows {found.width}x{found.height} pixels"
+            )
+
+
+def provenance(record: Mapping[str, Any], dataset: str, group_id: str, rule: SplitRule) -> dict[str, Any]:
+    """The columns that say where a row comes from and which split it belongs to."""
+    own = optional_text(record, "split")
+    try:
+        split = assign_split(group_id, rule) if own is None else parse_split(own)
+    except ValueError as error:
+        raise RowRejected(Reason.MALFORMED_RECORD, str(error)) from error
+    return {"group_id": group_id, "dataset": dataset, "split": split, "licence": optional_text(record, "licence")}

@@ -1,0 +1,1 @@
+"""Turns ``mix.parquet`` into checkpoints with torchrun. Imports: ``catalog``, torch, diffusers, transformers."""

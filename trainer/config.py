@@ -1,0 +1,208 @@
+"""Everything that decides a training run, in one frozen value. Named runs are in `trainer.recipes`.
+
+Units: images in pixels, lengths in optimizer steps, amounts of data in samples.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from catalog.errors import ConfigError
+
+TINY_MODEL = "tiny"
+"""Value of ``model`` that makes a tiny, randomly initialised checkpoint instead of loading one."""
+
+LATENT_STRIDE = 8
+"""Pixels per latent pixel and side: Stable Diffusion's autoencoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run of the generalist. Defaults are the paper's where it gives a number."""
+
+    recipe: str
+    """Name of the recipe that this configuration comes from."""
+
+    model: str
+    """Where training starts: a diffusers folder, a hub id, or "tiny" (random weights, made on the spot)."""
+
+    image_size: int = 256
+    """Side of the square training images, pixels (paper section 4.1)."""
+
+    conditioning_dropout: Literal["paper", "official"] = "paper"
+    """How conditions are dropped for classifier-free guidance: "paper" follows InstructPix2Pix (5 % text, 5 %
+    image, 5 % both), "official" the released code (7.5 % text, 7.5 % image, never both)."""
+
+    num_steps: int
+    """Optimizer steps of the whole run. May grow when a run is resumed."""
+
+    global_batch_size: int = 3072
+    """Samples per optimizer step, over all ranks (paper section 4.1)."""
+
+    micro_batch_size: int = 64
+    """Samples per forward pass and rank; the rest of the global batch is accumulated (official code: 64)."""
+
+    learning_rate: float = 1e-4
+    """Constant learning rate (paper section 4.1)."""
+
+    adam_beta1: float = 0.9
+    """AdamW, decay of the first moment (official code)."""
+
+    adam_beta2: float = 0.999
+    """AdamW, decay of the second moment (official code)."""
+
+    adam_epsilon: float = 1e-8
+    """AdamW, added to the denominator (official code)."""
+
+    weight_decay: float = 0.01
+    """AdamW, decoupled weight decay (official code)."""
+
+    max_grad_norm: float = 0.0
+    """Gradients are scaled down to this norm; 0 = no clipping (official code)."""
+
+    ema_decay: float = 0.9999
+    """Decay of the moving average of the weights after its warm-up (paper section 4.1)."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward and backward pass. Weights, optimizer and moving average are always float32."""
+
+    seed: int = 0
+    """Of everything random. A sample depends on (seed, sample index) and on nothing else."""
+
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """A mix row that cannot be rendered ends the run, or is logged and counts nothing in its step."""
+
+    deterministic: bool = True
+    """Use only operations that give the same bits every time, so that resuming is bit-exact."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; "auto" takes the GPU where there is one."""
+
+    num_threads: int = 1
+    """CPU threads per rank; fixed, as sums depend on it in the last bit."""
+
+    num_workers: int = 0
+    """Processes per rank that render samples; 0 = in the training process. Does not change any sample."""
+
+    checkpoint_every: int = 1000
+    """Steps between checkpoints; the last step always has one."""
+
+    keep_last: int = 2
+    """Newest checkpoints to keep."""
+
+    log_every: int = 10
+    """Steps between progress lines; the Parquet log has every step."""
+
+    def __post_init__(self) -> None:
+        for rule, holds, field, remedy in _rules(self):
+            if not holds:
+                raise ConfigError(f"{field} must be {rule}, got {getattr(self, field)!r}: {remedy}")
+
+    def with_overrides(self, assignments: Iterable[str]) -> "TrainingConfig":
+        """This configuration with ``field=value`` texts applied, as given to ``--set``.
+
+        Raises:
+            ConfigError: no ``=``, an unknown field, a value of another type or out of range.
+        """
+        changes: dict[str, Any] = {}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            if not equals:
+                raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set num_steps=100")
+            changes[name.strip()] = _parse(name.strip(), text.strip())
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return dataclasses.asdict(self)
+
+
+RUN_ONLY_FIELDS = frozenset(
+    {
+        "recipe",
+        "num_steps",
+        "micro_batch_size",
+        "on_bad_row",
+        "device",
+        "num_threads",
+        "num_workers",
+        "checkpoint_every",
+        "keep_last",
+        "log_every",
+    }
+)
+"""Fields that a resumed run may change: how long and on what, never what is learned (up to rounding)."""
+
+
+def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """Fields that decide what is learned and differ, each as ``name: saved -> current``."""
+    names = sorted((saved.keys() | current.keys()) - RUN_ONLY_FIELDS)
+    return [f"{n}: {saved.get(n)} -> {current.get(n)}" for n in names if saved.get(n) != current.get(n)]
+
+
+def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
+    """(what must be, whether it is, field, what to do)."""
+    below = max(LATENT_STRIDE, config.image_size // LATENT_STRIDE * LATENT_STRIDE)
+    rules = [
+        (
+            f"a multiple of {LATENT_STRIDE} from {2 * LATENT_STRIDE} on",
+            config.image_size % LATENT_STRIDE == 0 and config.image_size >= 2 * LATENT_STRIDE,
+            "image_size",
+            f"use {max(2 * LATENT_STRIDE, below)}",
+        ),
+        ("a folder, a hub id or 'tiny'", bool(config.model), "model", "name one"),
+        ("positive and finite", _positive(config.learning_rate), "learning_rate", "the paper's is 1e-4"),
+        ("in [0, 1)", 0 <= config.adam_beta1 < 1, "adam_beta1", "the usual value is 0.9"),
+        ("in [0, 1)", 0 <= config.adam_beta2 < 1, "adam_beta2", "the usual value is 0.999"),
+        ("positive and finite", _positive(config.adam_epsilon), "adam_epsilon", "the usual value is 1e-8"),
+        ("0 or more", _not_negative(config.weight_decay), "weight_decay", "0 turns it off"),
+        ("0 or more", _not_negative(config.max_grad_norm), "max_grad_norm", "0 turns clipping off"),
+        ("in [0, 1)", 0 <= config.ema_decay < 1, "ema_decay", "the paper's is 0.9999"),
+        ("0 or more", config.seed >= 0, "seed", "any whole number from 0 on does"),
+        ("0 or more", config.num_workers >= 0, "num_workers", "0 renders in the training process"),
+    ]
+    counts = ("num_steps", "global_batch_size", "micro_batch_size", "num_threads")
+    counts += ("checkpoint_every", "keep_last", "log_every")
+    rules += [("1 or more", getattr(config, name) >= 1, name, "give a positive count") for name in counts]
+    for name, kind in typing.get_type_hints(TrainingConfig).items():
+        if typing.get_origin(kind) is Literal:
+            choices = typing.get_args(kind)
+            value = getattr(config, name)
+            rules.append((f"one of {', '.join(choices)}", value in choices, name, "choose one of them"))
+    return rules
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
+
+
+def _not_negative(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
+def _parse(name: str, text: str) -> Any:
+    """A field's value from the command line."""
+    kinds = typing.get_type_hints(TrainingConfig)
+    if name not in kinds:
+        close = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the fields are {', '.join(kinds)}"
+        raise ConfigError(f"--set must name a field of the configuration, got {name!r}: {hint}")
+    kind = kinds[name]
+    if kind is bool:
+        known = {"true": True, "false": False}
+        if text.lower() not in known:
+            raise ConfigError(f"{name} must be true or false, got {text!r}: write --set {name}=true")
+        return known[text.lower()]
+    if kind in (int, float):
+        assert isinstance(kind, type) and not isinstance(kind, types.UnionType)
+        try:
+            return kind(text)
+        except ValueError as error:
+            what = "a whole number" if kind is int else "a number"
+            raise ConfigError(f"{name} must be {what}, got {text!r}: write --set {name}=VALUE") from error
+    return text

@@ -1,0 +1,225 @@
+"""Training samples: sample i of a run depends on (seed, i) and the mix, never on ranks, workers or batches.
+
+Step k takes the samples k * B .. (k + 1) * B - 1 of the global batch size B. Of W ranks, rank r takes those
+with i mod W = r: any number of ranks sees the same set per step. Resuming needs one integer, samples_seen.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from catalog.errors import RowRejected, UserError
+from catalog.roots import Roots
+from catalog.samples import RenderOptions, render_sample
+from trainer.config import LATENT_STRIDE, TrainingConfig
+from trainer.diffusion import CONDITIONING_DROPOUT, NUM_TIMESTEPS
+from trainer.plan import TrainingPlan
+
+LATENT_CHANNELS = 4
+
+_TRAINER_STREAM = 1
+"""Third word of a sample's seed, so that the trainer's draws are independent of the renderer's."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Everything random that the trainer adds to sample ``index``."""
+
+    drop_text: bool
+    drop_image: bool
+    timestep: int
+    """t of equation 1, in [0, 1000)."""
+    target_noise: np.ndarray
+    """Of the autoencoder's posterior, standard normal float32 (4, h, w)."""
+    noise: np.ndarray
+    """epsilon of equation 1, standard normal float32 (4, h, w)."""
+
+
+def draw(seed: int, index: int, config: TrainingConfig) -> Draw:
+    """The draws of one sample, from (seed, index) alone."""
+    generator = np.random.default_rng((seed, index, _TRAINER_STREAM))
+    side = config.image_size // LATENT_STRIDE
+    shape = (LATENT_CHANNELS, side, side)
+    drop_text, drop_image = CONDITIONING_DROPOUT[config.conditioning_dropout].draw(generator.random())
+    return Draw(
+        drop_text=drop_text,
+        drop_image=drop_image,
+        timestep=int(generator.integers(NUM_TIMESTEPS)),
+        target_noise=generator.standard_normal(shape, dtype=np.float32),
+        noise=generator.standard_normal(shape, dtype=np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A mix row that could not be rendered."""
+
+    index: int
+    position: int
+    pair_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class TrainingSample:
+    """One rendered row and its draws; an empty picture of weight 0 where ``rejected`` says why."""
+
+    index: int
+    pair_id: str
+    vision_task: str
+    instruction: str
+    """As the text encoder gets it: empty where the text was dropped."""
+    source: np.ndarray
+    """uint8 (S, S, 3) RGB."""
+    target: np.ndarray
+    draw: Draw
+    rejected: RejectedRow | None = None
+
+    def digest(self) -> int:
+        """64 bits over all that this sample brings into the loss; sums of them do not depend on order."""
+        state = hashlib.blake2b(digest_size=8)
+        words = (self.index, self.pair_id, self.instruction, self.draw.drop_image, self.draw.timestep)
+        state.update(repr((*words, self.rejected is None)).encode())
+        for array in (self.source, self.target, self.draw.target_noise, self.draw.noise):
+            state.update(np.ascontiguousarray(array))
+        return int.from_bytes(state.digest(), "little", signed=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B samples of one rank's micro-batch."""
+
+    indices: list[int]
+    pair_ids: list[str]
+    vision_tasks: list[str]
+    instructions: list[str]
+    sources: Tensor
+    """uint8 (B, S, S, 3) RGB."""
+    targets: Tensor
+    keep_image: Tensor
+    """float32 (B,): 0 where the image condition was dropped, else 1."""
+    timesteps: Tensor
+    """int64 (B,)."""
+    target_noise: Tensor
+    """float32 (B, 4, h, w)."""
+    noise: Tensor
+    weights: Tensor
+    """float32 (B,): 0 for a rejected row, else 1."""
+    rejected: list[RejectedRow]
+    digests: list[int]
+
+
+class SampleError(UserError):
+    """Carries a sample's failure out of a data-loader process as it is, without a traceback in its text."""
+
+
+class TrainingSamples(Dataset[TrainingSample | UserError]):
+    """Sample ``index`` of a run: any whole number from 0 on."""
+
+    def __init__(self, plan: TrainingPlan, roots: Roots, config: TrainingConfig) -> None:
+        self._plan = plan
+        self._roots = roots
+        self._config = config
+        self._options = RenderOptions(size=config.image_size)
+
+    def __getitem__(self, index: int) -> TrainingSample | UserError:
+        """Render one sample. Errors are returned, as a data-loader process cannot raise them whole."""
+        row = self._plan.row(index)
+        drawn = draw(self._config.seed, index, self._config)
+        rejected = None
+        try:
+            sample = render_sample(
+                row, self._roots, seed=self._config.seed, index=index, options=self._options
+            )
+            source, target, instruction = sample.source, sample.target, sample.instruction
+        except RowRejected as error:
+            rejected = RejectedRow(index, row["position"], row["pair_id"], str(error.reason), error.detail)
+            source = target = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
+            instruction = ""
+        except UserError as error:
+            return SampleError(str(error))
+        return TrainingSample(
+            index=index,
+            pair_id=row["pair_id"],
+            vision_task=row["vision_task"],
+            instruction="" if drawn.drop_text else instruction,
+            source=source,
+            target=target,
+            draw=drawn,
+            rejected=rejected,
+        )
+
+
+def collate(samples: Sequence[TrainingSample | UserError]) -> Batch | UserError:
+    """Stack samples into a batch; the first error among them stands for all."""
+    good = [sample for sample in samples if isinstance(sample, TrainingSample)]
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+    return Batch(
+        indices=[s.index for s in good],
+        pair_ids=[s.pair_id for s in good],
+        vision_tasks=[s.vision_task for s in good],
+        instructions=[s.instruction for s in good],
+        sources=_stack([s.source for s in good]),
+        targets=_stack([s.target for s in good]),
+        keep_image=torch.tensor([float(not s.draw.drop_image) for s in good]),
+        timesteps=torch.tensor([s.draw.timestep for s in good]),
+        target_noise=_stack([s.draw.target_noise for s in good]),
+        noise=_stack([s.draw.noise for s in good]),
+        weights=torch.tensor([float(s.rejected is None) for s in good]),
+        rejected=[s.rejected for s in good if s.rejected is not None],
+        digests=[s.digest() for s in good],
+    )
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+@dataclass(frozen=True)
+class MicroBatches(Sampler[list[int]]):
+    """The sample indices of one rank's micro-batches, step by step."""
+
+    first_step: int
+    last_step: int
+    """Exclusive."""
+    global_batch_size: int
+    """A multiple of ``world_size``."""
+    micro_batch_size: int
+    rank: int
+    world_size: int
+
+    @property
+    def per_step(self) -> int:
+        """Micro-batches per rank and step; the last may be smaller."""
+        return -(-(self.global_batch_size // self.world_size) // self.micro_batch_size)
+
+    def __len__(self) -> int:
+        return (self.last_step - self.first_step) * self.per_step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first_step, self.last_step):
+            start = step * self.global_batch_size
+            mine = range(start + self.rank, start + self.global_batch_size, self.world_size)
+            for first in range(0, len(mine), self.micro_batch_size):
+                yield list(mine[first : first + self.micro_batch_size])
+
+
+def make_loader(samples: TrainingSamples, batches: MicroBatches, num_workers: int) -> "DataLoader[Any]":
+    """Micro-batches in order, rendered here or in ``num_workers`` processes: the same either way."""
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=collate,
+        multiprocessing_context="fork" if num_workers else None,
+        generator=torch.Generator(),  # the loader draws a number that nobody uses: not from the global state
+    )

@@ -1,0 +1,91 @@
+"""Reads the sampling plan: row i of ``mix.parquet`` by its position, in constant time.
+
+The training rows come first, ordered by ``position`` 0..N-1; sample i of a run is row i mod N. So "which rows
+were in step k?" needs no log: they are the positions (k * B + j) mod N for j in 0..B-1, B samples per step.
+"""
+
+import bisect
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.digests import file_digest
+from catalog.errors import MixError
+from catalog.schema import MIX
+
+_ROW_GROUPS_IN_MEMORY = 2
+
+
+class TrainingPlan:
+    """The training rows of a mix file, safe to hand to data-loader processes."""
+
+    def __init__(self, path: Path) -> None:
+        """Check the columns and that the positions are 0..N-1 in order.
+
+        Raises:
+            MixError: missing, not a mix, or without training rows.
+        """
+        self.path = path
+        self.sha256 = mix_digest(path)
+        file = _open(path)
+        missing = [name for name in MIX.names if name not in file.schema_arrow.names]
+        if missing:
+            raise MixError(f"{path} must be a mix, but has no column {missing[0]!r}: make one with catalog mix")
+        self.num_rows = 0
+        self._starts: list[int] = []  # of the row groups that hold training rows
+        for group in range(file.num_row_groups):
+            positions = file.read_row_group(group, ["position"], use_threads=False).column(0)
+            count = len(positions) - positions.null_count
+            found = positions.slice(0, count).to_numpy()
+            if not np.array_equal(found, np.arange(self.num_rows, self.num_rows + count)):
+                raise MixError(f"{path} must hold its training rows first, by position: make it anew")
+            self._starts.append(self.num_rows)
+            self.num_rows += count
+        if self.num_rows == 0:
+            raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
+        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        self._file: tuple[int, pq.ParquetFile] | None = None
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The mix row of sample ``index`` (any whole number from 0 on), as Python values."""
+        position = index % self.num_rows
+        group = bisect.bisect_right(self._starts, position) - 1
+        table = self._group(group).slice(position - self._starts[group], 1)
+        row: dict[str, Any] = table.to_pylist()[0]
+        return row
+
+    def _group(self, group: int) -> pa.Table:
+        if group not in self._groups:
+            if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
+                self._file = (os.getpid(), _open(self.path))
+            self._groups[group] = self._file[1].read_row_group(group, use_threads=False)
+            if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
+                self._groups.popitem(last=False)
+        self._groups.move_to_end(group)
+        return self._groups[group]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_groups": OrderedDict(), "_file": None}
+
+
+def mix_digest(path: Path) -> str:
+    """SHA-256 of a mix file.
+
+    Raises:
+        MixError: no such file.
+    """
+    if not path.is_file():
+        raise MixError(f"--catalog must name a mix file, got {path}: make one with python -m catalog mix")
+    return file_digest(path)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise MixError(f"{path} must be a Parquet file, but cannot be read: make it anew ({error})") from error

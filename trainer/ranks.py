@@ -1,0 +1,84 @@
+"""The processes of one run: started by torchrun, or just this one. ``gloo`` on CPUs, ``nccl`` on GPUs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from catalog.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all of them."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """The one rank that writes files."""
+        return self.rank == 0
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Add up ``values`` over all ranks, in place; every rank gets the sum."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's ``value``, in the order of ranks, on every rank. Slow: for rare events."""
+        values = [value]
+        if self.size > 1:
+            values = [None] * self.size
+            dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def environment_rank() -> int:
+    """Rank that torchrun gave this process; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
+@contextmanager
+def start_ranks(device: str) -> Iterator[Ranks]:
+    """Join the other ranks that torchrun started, on ``device`` "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: no GPU where one is asked for, or more ranks than GPUs on this machine.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    ranks = Ranks(environment_rank(), size, _pick_device(device))
+    if ranks.device.type == "cuda":
+        torch.cuda.set_device(ranks.device)
+    if size > 1:
+        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+    try:
+        yield ranks
+    finally:
+        if size > 1:
+            dist.destroy_process_group()
+
+
+def _pick_device(device: str) -> torch.device:
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cpu" or (device == "auto" and num_gpus == 0):
+        return torch.device("cpu")
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if local_rank >= num_gpus:
+        raise ConfigError(
+            f"every rank needs its own GPU, but this machine has {num_gpus}: "
+            "lower --nproc_per_node or give --set device=cpu"
+        )
+    return torch.device("cuda", local_rank)
