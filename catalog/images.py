@@ -57,9 +57,6 @@ _FOREIGN_SIGNATURES = (
     (b"II+\0", "BigTIFF"),
     (b"MM\0+", "BigTIFF"),
     (b"v/1\1", "OpenEXR"),
-    (b"#?RADIANCE", "Radiance HDR"),
-    (b"DDS ", "DDS"),
-    (b"%PDF-", "PDF"),
 )
 _ORIENTATION = 0x0112  # EXIF tag
 _TRANSPOSES = {
@@ -87,7 +84,7 @@ def read_source_file(root: Path, file: str) -> bytes:
         RowRejected: path_escape, missing_file, unreadable_file, empty_file, file_too_large.
     """
     descriptor = _open_regular(_locate(root, file), file)
-    with open(descriptor, "rb", buffering=0) as stream:
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
         size = os.fstat(descriptor).st_size
         if size == 0:
             raise RowRejected(Reason.EMPTY_FILE, f"{file!r} has no bytes")
@@ -255,9 +252,9 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any accepted mode as RGB; transparency over white."""
     if image.mode.startswith("I"):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        if "transparency" in image.info:
-            grey[np.asarray(image) == image.info["transparency"]] = 255
+        values = np.asarray(image)
+        grey = (values >> 8).astype(np.uint8)
+        grey[values == image.info.get("transparency", -1)] = 255
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         pixels = image.convert("RGBA")
@@ -265,10 +262,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _explain(error: BaseException) -> str:
+def _explain(error: Exception) -> str:
     """A library's message, short and storable as UTF-8."""
-    text = f"{type(error).__name__}: {error}"[:200]
-    return text.encode("utf-8", "backslashreplace").decode()
+    return f"{type(error).__name__}: {error}"[:200].encode("utf-8", "backslashreplace").decode()
 
 
 def encode_png(image: np.ndarray) -> bytes:

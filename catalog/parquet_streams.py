@@ -32,7 +32,7 @@ def write_stream(
     schema = schema.with_metadata({METADATA_KEY: canonical_json(footer).encode()})
     with claim(path) as descriptor:
         with (
-            open(descriptor, "wb", closefd=False) as file,  # noqa: PTH123 - a descriptor, not a path
+            open(descriptor, "wb", closefd=False) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
             for group in regroup(batches, schema, row_group_size):

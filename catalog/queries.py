@@ -18,11 +18,17 @@ from catalog.errors import ConfigError, ShardError
 _SQL_FOLDER = Path(__file__).parent / "sql"
 _REMEDY = "run `python -m catalog verify`, delete what it names and run the build again"
 
+_OUR_MISTAKES = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.InternalException,
+    duckdb.ParserException,
+)
+"""Wrong SQL is never the user's doing; every other error comes from the files that a query reads."""
+
 
 @contextmanager
-def open_database(
-    threads: int | None = None, memory_limit: str | None = None
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_database(threads: int | None = None, memory_limit: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty database; results never depend on ``threads`` or ``memory_limit``.
 
     Args:
@@ -36,7 +42,7 @@ def open_database(
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1. Got {threads}")
     with tempfile.TemporaryDirectory(prefix="ieiw-") as spill:
-        config: dict[str, Any] = {"temp_directory": spill, "autoinstall_known_extensions": False}
+        config: dict[str, Any] = {"temp_directory": spill, "preserve_insertion_order": False}
         if threads is not None:
             config["threads"] = threads
         if memory_limit is not None:
@@ -48,8 +54,12 @@ def open_database(
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
-            raise ConfigError(f"out of memory ({_first_line(error)}): raise the memory limit or TMPDIR's room") from error
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            raise ConfigError(
+                f"out of memory ({_first_line(error)}): raise the memory limit or TMPDIR's room"
+            ) from error
+        except _OUR_MISTAKES:
+            raise
+        except duckdb.Error as error:
             raise ShardError(f"a shard cannot be read ({_first_line(error)}): {_REMEDY}") from error
         finally:
             connection.close()
@@ -61,9 +71,7 @@ def load_sql(name: str) -> str:
     return (_SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def open_table(
-    connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path], schema: pa.Schema
-) -> None:
+def open_table(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path], schema: pa.Schema) -> None:
     """Make the rows of some Parquet files a view called ``name``; no file makes an empty one.
 
     Raises:
@@ -83,7 +91,12 @@ def open_table(
 
 def run_query(connection: duckdb.DuckDBPyConnection, name: str, **values: Any) -> None:
     """Run a file of one statement that makes a table or view."""
-    connection.execute(load_sql(name), values) if values else connection.execute(load_sql(name))
+    run_statement(connection, load_sql(name), **values)
+
+
+def run_statement(connection: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> None:
+    """Run one statement to its end."""
+    connection.execute(sql, values or None).fetchall()
 
 
 def fetch_rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: Any) -> list[dict[str, Any]]:

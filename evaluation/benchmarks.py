@@ -109,17 +109,11 @@ _ENHANCEMENT = {  # PSNR, and its bound by the autoencoder
 
 def _paper() -> Iterator[Benchmark]:
     for name, value in _KEYPOINTS.items():
-        yield Benchmark(
-            name=name, vision_task="keypoint_detection", metric="ap", unit="%", table=2, paper_value=value
-        )
+        yield Benchmark(name=name, vision_task="keypoint_detection", metric="ap", unit="%", table=2, paper_value=value)
     for name, value in _REFERRING.items():
-        yield Benchmark(
-            name=name, vision_task="segmentation", metric="ciou", unit="%", table=3, paper_value=value
-        )
+        yield Benchmark(name=name, vision_task="segmentation", metric="ciou", unit="%", table=3, paper_value=value)
     for name, value in _SEMANTIC.items():
-        yield Benchmark(
-            name=name, vision_task="segmentation", metric="miou", unit="%", table=4, paper_value=value
-        )
+        yield Benchmark(name=name, vision_task="segmentation", metric="miou", unit="%", table=4, paper_value=value)
     for edit_type, (word, similarity, aesthetic) in _EDITING.items():
         for metric, unit, value in (
             ("text_similarity", "100 x cosine", similarity),
@@ -151,9 +145,7 @@ PAPER = tuple(_paper())
 """Tables 2 to 5, rows "Ours"."""
 
 MIX_SPLITS = tuple(
-    Benchmark(
-        name=f"{vision_task}/{split}", vision_task=vision_task, metric=metric, unit=UNITS[metric], runnable=True
-    )
+    Benchmark(name=f"{vision_task}/{split}", vision_task=vision_task, metric=metric, unit=UNITS[metric], runnable=True)
     for vision_task in VISION_TASKS
     for split in SPLITS[1:]
     for metric in METRICS_OF[vision_task]

@@ -1,8 +1,8 @@
 """Average precision of keypoints by object keypoint similarity, computed by pycocotools (paper section 4.2).
 
-Ground-truth boxes: one prediction per annotated object, matched within its image as COCO does. Its score is
-the share of the asked joints that were found. Scores decide in which order COCO walks along the
-precision-recall curve; equal ones are taken by image name, so that the order of the rows does not matter.
+Ground-truth boxes: one prediction per annotated object, matched within its image as COCO does. Scores decide
+in which order COCO walks along the precision-recall curve; equal ones are taken by image name, so that the
+order of the rows does not matter.
 """
 
 import contextlib
@@ -58,6 +58,16 @@ class KeypointTruth:
 
 
 @dataclass(frozen=True)
+class KeypointPrediction:
+    """What was read from one output image, in pixels of the source image."""
+
+    points: Mapping[str, Point | None]
+    """Place of each asked joint; None where it was not found."""
+    score: float
+    """Confidence, any scale."""
+
+
+@dataclass(frozen=True)
 class KeypointPrecision:
     """AP over OKS thresholds 0.50:0.05:0.95, at 0.50 and at 0.75; shares in [0, 1]."""
 
@@ -67,13 +77,13 @@ class KeypointPrecision:
 
 
 def keypoint_precision(
-    predictions: Sequence[Mapping[str, Point | None]], truths: Sequence[KeypointTruth]
+    predictions: Sequence[KeypointPrediction], truths: Sequence[KeypointTruth]
 ) -> KeypointPrecision | None:
     """AP of ``predictions[i]`` for ``truths[i]``; None where no truth has a labelled joint.
 
     Args:
-        predictions: place of each joint by name, in pixels of the image; None (or absent) where not found.
-        truths: as many. Objects without a labelled joint are ignored, as in COCO.
+        predictions: one per truth; a joint that is not among its points counts as not found.
+        truths: the annotated objects. Those without a labelled joint are ignored, as in COCO.
 
     Raises:
         PredictionError: other counts, a joint that is not finite, or an area that is not positive.
@@ -107,14 +117,13 @@ def _annotation(truth: KeypointTruth, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _result(prediction: Mapping[str, Point | None], truth: KeypointTruth, names: Sequence[str]) -> dict[str, Any]:
+def _result(prediction: KeypointPrediction, truth: KeypointTruth, names: Sequence[str]) -> dict[str, Any]:
     away = -_MISSING_DISTANCE * math.sqrt(truth.area)
     keypoints: list[float] = []
     for name in names:
-        point = prediction.get(name)
+        point = prediction.points.get(name)
         keypoints += [*(point if point is not None else (away, away)), 1]
-    num_found = sum(prediction.get(name) is not None for name in truth.keypoints)
-    return {"keypoints": keypoints, "score": num_found / max(1, len(truth.keypoints))}
+    return {"keypoints": keypoints, "score": prediction.score}
 
 
 def _evaluate(
@@ -149,10 +158,12 @@ def _evaluate(
     )
 
 
-def _check(prediction: Mapping[str, Point | None], truth: KeypointTruth) -> None:
+def _check(prediction: KeypointPrediction, truth: KeypointTruth) -> None:
     if not (math.isfinite(truth.area) and truth.area > 0):
-        raise PredictionError(f"an object's area must be positive. Got {truth.area} in {truth.image}")
-    for points in (prediction, truth.keypoints):
+        raise PredictionError(f"an object's area must be positive. Got {truth.area} in image {truth.image}")
+    if not math.isfinite(prediction.score):
+        raise PredictionError(f"a score must be finite. Got {prediction.score} in image {truth.image}")
+    for points in (prediction.points, truth.keypoints):
         for name, point in points.items():
             if point is not None and not all(map(math.isfinite, point)):
-                raise PredictionError(f"joint {name!r} must lie at finite pixels. Got {point} in {truth.image}")
+                raise PredictionError(f"joint {name!r} must lie at finite pixels. Got {point} in image {truth.image}")

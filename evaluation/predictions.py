@@ -8,9 +8,10 @@ existence is the commit.
 
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,22 +26,23 @@ _VERSION = 1
 
 
 class Predictor(Protocol):
-    """Anything that answers an instruction with an image.
+    """Anything that answers an instruction with an image."""
 
-    ``digest`` changes whenever the images for the same samples would.
-    """
-
-    digest: str
+    checkpoint_sha256: str | None
+    """Digest of the weights; None for what has none."""
+    options: Mapping[str, Any]
+    """JSON values. Together with the digest they change whenever the images for the same samples would."""
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
-        """One image per sample, uint8 ``HxWx3`` RGB of its source's size, depending on its seed alone."""
+        """One image per sample, uint8 ``HxWx3`` RGB of its source's size; seeds are in [0, 2^63)."""
         ...
 
 
 class NoOpPredictor:
     """Control: leaves every picture as it is. What a model must beat."""
 
-    digest = "no-op"
+    checkpoint_sha256: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({"control": "no-op"})
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
         """The sources."""
@@ -48,9 +50,10 @@ class NoOpPredictor:
 
 
 class OraclePredictor:
-    """Control: answers with the target. What drawing and decoding leave possible."""
+    """Control: answers with the target. What rendering and decoding leave possible."""
 
-    digest = "oracle"
+    checkpoint_sha256: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({"control": "oracle"})
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
         """The targets."""
@@ -77,9 +80,7 @@ def predict(predictor: Predictor, samples: Sequence[Sample], seed: int) -> list[
     return images
 
 
-def stored_predictions(
-    predictor: Predictor, samples: Sequence[Sample], seed: int, folder: Path
-) -> list[Image]:
+def stored_predictions(predictor: Predictor, samples: Sequence[Sample], seed: int, folder: Path) -> list[Image]:
     """As `predict`, but read from ``folder`` where this very batch was predicted before.
 
     Raises:
@@ -103,7 +104,7 @@ def _batch_key(predictor: Predictor, samples: Sequence[Sample], seed: int) -> st
         ]
         for sample in samples
     ]
-    return value_digest([_VERSION, predictor.digest, inputs])[:32]
+    return value_digest([_VERSION, predictor.checkpoint_sha256, dict(predictor.options), inputs])[:32]
 
 
 def _member_name(place: int, sample: Sample) -> str:

@@ -3,33 +3,37 @@
 ::
 
     prefect deployment run evaluate
-    prefect deployment run evaluate -p checkpoint=runs/demo/pipeline -p split=test
+    prefect deployment run evaluate -p split=test
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
 from flows.child_process import ChildFailed, run_child
 from flows.run_artifacts import publish_metrics
+from flows.run_folders import default_run_folder
 from flows.timing import timed
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 
-
-@flow(name="evaluate", flow_run_name="evaluate {checkpoint}")
+@flow(name="evaluate", flow_run_name="evaluate {recipe}")
 def evaluate_generalist(
-    checkpoint: Annotated[str, Field(description="Folder of the exported pipeline.")] = "runs/demo/pipeline",
     mix: Annotated[str, Field(description="The mix whose held-out rows are used.")] = "catalog/mix.parquet",
     split: Annotated[Literal["val", "test"], Field(description="Which held-out split.")] = "val",
-    output: Annotated[str, Field(description="Folder of the metric rows.")] = "runs/demo/evaluation",
+    recipe: Annotated[str, Field(description="Recipe of the run; with the mix it names the run's folder.")] = "demo",
+    checkpoint: Annotated[
+        str | None, Field(description="Folder of another pipeline. Absent: that of the run of recipe and mix.")
+    ] = None,
+    output: Annotated[
+        str | None, Field(description="Folder of the metric rows. Absent: `evaluation` in the run's folder.")
+    ] = None,
     options: Annotated[
         list[str] | None,
         Field(description="Further options of `python -m evaluation run`, as on its command line."),
@@ -37,15 +41,18 @@ def evaluate_generalist(
 ) -> State[Any]:
     """Run every benchmark that the split has rows for and store metric rows."""
     workspace = Workspace.default()
-    command = [
-        *(sys.executable, "-m", "evaluation", "run"),
-        *("--checkpoint", str(workspace.home / checkpoint), "--mix", str(workspace.home / mix)),
-        *("--split", split, "--output", str(workspace.home / output), *(options or [])),
-    ]
+    plan = workspace.home / mix
     try:
+        run = default_run_folder(workspace, plan, recipe)
+        folder = workspace.home / output if output else run / "evaluation"
+        pipeline = workspace.home / checkpoint if checkpoint else run / "pipeline"
+        command = [
+            *(sys.executable, "-m", "evaluation", "run", "--checkpoint", str(pipeline), "--mix", str(plan)),
+            *("--split", split, "--output", str(folder), *(options or [])),
+        ]
         with timed(workspace, "evaluate"):
-            run_child(command, log=get_run_logger().info, cwd=REPOSITORY)
-        publish_metrics(workspace.home / output)
+            run_child(command, log=get_run_logger().info)
+        publish_metrics(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
-    return Completed(message=f"evaluated; metric rows are in {output}")
+    return Completed(message=f"metric rows of split {split} are in {folder}")

@@ -40,7 +40,7 @@ def resolve_bare_names() -> None:
                 return await stock(client, name)
             return await _find_only_deployment(client, name)
         except ConnectError:
-            _stop(f"no Prefect server answers at {client.api_url}: start it with `make server`")
+            _stop(f"no Prefect server answers at {str(client.api_url).rstrip('/')}: start it with `make server`")
 
     read_deployment_by_name.resolves_bare_names = True  # type: ignore[attr-defined]
     PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign, assignment]

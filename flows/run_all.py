@@ -9,9 +9,10 @@ import time
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 _STAGES = ("build-ieiw", "build-mix", "train", "evaluate")
@@ -33,6 +34,7 @@ def run_all(
     for stage in _STAGES:
         start = time.monotonic()
         run = run_deployment(f"{stage}/{deployment}", parameters=(parameters or {}).get(stage), poll_interval=1)
+        assert isinstance(run, FlowRun)  # a coroutine only inside an async flow
         seconds[stage] = round(time.monotonic() - start, 1)
         if run.state is None or not run.state.is_completed():
             return Failed(message=f"{stage} ended {run.state}; look at its own run, {run.name!r}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -86,7 +87,7 @@ class ShardGraph:
     def __init__(self, workspace: Workspace, profile: Profile, workers: int) -> None:
         self._workspace = workspace
         self._profile = profile
-        self._runner = ThreadPoolTaskRunner(max_workers=workers)
+        self._runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
         self._events: queue.SimpleQueue[_Done | _Listed] = queue.SimpleQueue()
         self._active: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -127,7 +128,7 @@ class ShardGraph:
         event.future.wait()
         state = event.future.state
         if not state.is_completed():
-            self._fail(name, state.message or state.name)
+            self._fail(name, _reason(state))
             return
         if event.step == "list":
             return
@@ -183,7 +184,7 @@ class ShardGraph:
 
     def _submit(
         self,
-        work: "Task[..., Any]",
+        work: Task[..., Any],
         step: str,
         label: str,
         order: tuple[int, int],
@@ -198,7 +199,7 @@ class ShardGraph:
         self._outcome.failures[name] = reason
         get_run_logger().error("%s failed: %s", name, reason)
 
-    def _list_task(self) -> "Task[..., Any]":
+    def _list_task(self) -> Task[..., Any]:
         def list_shards(index: int) -> int:
             number = 0
             for shard in list_source(self._workspace, self._profile, index):
@@ -208,7 +209,7 @@ class ShardGraph:
 
         return _as_task(list_shards)
 
-    def _step_task(self, step: str, inputs: list[Shard], extra: dict[str, Shard] | None) -> "Task[..., Any]":
+    def _step_task(self, step: str, inputs: list[Shard], extra: dict[str, Shard] | None) -> Task[..., Any]:
         make = partial(run_step, step, self._workspace, self._profile, inputs, extra)
         flow_run = current_flow_run()
 
@@ -219,16 +220,24 @@ class ShardGraph:
         return _as_task(make_shard)
 
 
-def _as_task(function: Callable[..., Any]) -> "Task[..., Any]":
+def _as_task(function: Callable[..., Any]) -> Task[..., Any]:
     """A task that Prefect neither caches nor stores: the shard store does both."""
-    return task(
-        function,
+    made: Task[..., Any] = task(
         retries=2,
-        retry_delay_seconds=[1, 5],
+        retry_delay_seconds=[1.0, 5.0],
         retry_condition_fn=_may_pass,
         persist_result=False,
         cache_policy=NO_CACHE,
-    )
+    )(function)
+    return made
+
+
+def _reason(state: State[Any]) -> str:
+    """What went wrong, in one sentence where it is the user's to mend."""
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(state)
 
 
 def _may_pass(_task: Any, _run: Any, state: Any) -> bool:

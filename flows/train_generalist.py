@@ -3,7 +3,7 @@
 ::
 
     prefect deployment run train
-    prefect deployment run train -p recipe=demo -p output=runs/demo -p num_processes=2
+    prefect deployment run train -p num_processes=2 -p 'settings={"num_steps": 200}'
 
 The trainer is ``torchrun trainer/main.py``; this flow imports neither it nor torch. Its checkpoints make it go on
 where it stopped, so a run that was killed is simply run again.
@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
 from flows.child_process import ChildFailed, run_child
 from flows.run_artifacts import publish_training
+from flows.run_folders import default_run_folder
+from flows.run_results import read_finish
 from flows.timing import timed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -30,29 +33,44 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @flow(name="train", flow_run_name="train {recipe}")
 def train_generalist(
     mix: Annotated[str, Field(description="The sampling plan to train on.")] = "catalog/mix.parquet",
-    recipe: Annotated[str, Field(description="A recipe of the trainer.")] = "demo",
+    recipe: Annotated[str, Field(description="A recipe of the trainer: demo, paper.")] = "demo",
     output: Annotated[
-        str, Field(description="Folder of checkpoints and logs; the same folder again goes on from there.")
-    ] = "runs/demo",
+        str | None,
+        Field(description="Run folder; the same folder again goes on from there. Absent: runs/RECIPE-MIX."),
+    ] = None,
     num_processes: Annotated[
         int, Field(ge=1, le=1024, description="Ranks on this machine: one per GPU, or 1 or 2 on a CPU.")
     ] = 1,
-    options: Annotated[
-        list[str] | None, Field(description="Further options of trainer/main.py, as on its command line.")
+    settings: Annotated[
+        dict[str, Any] | None,
+        Field(description='Fields of the recipe to change, as --set does: {"num_steps": 200}.'),
     ] = None,
 ) -> State[Any]:
-    """Train the generalist on a mix; the flow run shows the trainer's own output."""
+    """Train the generalist on a mix; the run's log shows the trainer's own output."""
     workspace = Workspace.default()
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        *(f"--nproc_per_node={num_processes}", str(REPOSITORY / "trainer" / "main.py")),
-        *("--catalog", str(workspace.home / mix), "--recipe", recipe),
-        *("--output", str(workspace.home / output), *(options or [])),
-    ]
+    plan = workspace.home / mix
     try:
+        folder = workspace.home / output if output else default_run_folder(workspace, plan, recipe)
         with timed(workspace, "train"):
-            run_child(command, log=get_run_logger().info, cwd=REPOSITORY)
-        publish_training(workspace.home / output)
+            run_child(_command(plan, recipe, folder, num_processes, settings or {}), log=get_run_logger().info)
+        publish_training(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
-    return Completed(message=f"trained; everything is in {output}")
+    figures = read_finish(folder)
+    if not figures:
+        return Failed(message=f"the trainer stopped before its last step; run the same command to go on in {folder}")
+    losses = f"loss {figures['loss_first']:.4f} -> {figures['loss_last']:.4f}"
+    return Completed(message=f"{figures['steps']} steps, {losses}; everything is in {folder}")
+
+
+def _command(plan: Path, recipe: str, folder: Path, num_processes: int, settings: dict[str, Any]) -> list[str]:
+    changes = [part for name, value in settings.items() for part in ("--set", f"{name}={_text(value)}")]
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"),
+        *(str(REPOSITORY / "trainer" / "main.py"), "--catalog", str(plan)),
+        *("--recipe", recipe, "--output", str(folder), *changes),
+    ]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

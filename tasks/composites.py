@@ -20,7 +20,8 @@ def feathered_alpha(mask: np.ndarray, dilation: float, feather: float) -> np.nda
     scale = min(mask.shape) / _REFERENCE_SIDE
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     ramp = 1 - (distance - dilation * scale) / (feather * scale + 1)
-    return np.clip(ramp, 0, 1).astype(np.float32)
+    alpha: np.ndarray = np.clip(ramp, 0, 1).astype(np.float32)
+    return alpha
 
 
 def composite(source: np.ndarray, fill: np.ndarray, alpha: np.ndarray) -> np.ndarray:

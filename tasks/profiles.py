@@ -1,15 +1,21 @@
 """A profile says which sources are built, with which backends and parameters. One TOML file, plus overrides."""
 
-import tomllib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from catalog.errors import ConfigError
 from catalog.splits import SplitRule
+from catalog.strict_toml import read_toml
 
 _Parameters = TypeVar("_Parameters")
+
+
+def _require_positive(value: Any, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1. Got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,16 @@ class RemovalParameters:
     batch_size: int = 8
     """Images handed to the inpainter at once."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_area_share < self.max_area_share <= 1:
+            shares = f"{self.min_area_share} and {self.max_area_share}"
+            raise ConfigError(f"min_area_share must be below max_area_share, both in [0, 1]. Got {shares}")
+        if not (0 <= self.dilation < math.inf and 0 <= self.feather < math.inf):
+            raise ConfigError(
+                f"dilation and feather must be finite and not negative. Got {self.dilation}, {self.feather}"
+            )
+        _require_positive(self.batch_size, "batch_size of [remove_object]")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationParameters:
@@ -63,9 +79,12 @@ class ScoreParameters:
 
     num_references: int = 64
     """Photos of the train split that KNN-GIQA compares with."""
-    num_neighbours: int = 1
-    """K of KNN-GIQA; 1 is its authors' default."""
     batch_size: int = 16
+    """Images handed to a scorer at once."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self.num_references, "num_references of [score]")
+        _require_positive(self.batch_size, "batch_size of [score]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +123,7 @@ def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Prof
     Raises:
         ConfigError: no such file, not TOML, an unknown name or a value out of range.
     """
-    try:
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no profile at {path}; infra/profiles/ has those that ship") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    value = read_toml(path, ConfigError)
     for name, new in (overrides or {}).items():
         _override(value, name, new)
     return _parse(value, str(path))
@@ -127,18 +141,22 @@ def _override(value: dict[str, Any], name: str, new: Any) -> None:
 def _parse(value: dict[str, Any], where: str) -> Profile:
     backends = dict(value.pop("backends", {}))
     options = backends.pop("options", {})
+    for role, name in backends.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{where} [backends]: {role} must be a backend's name. Got {name!r}")
     sources = value.pop("source", [])
     if not isinstance(sources, list) or not sources:
         raise ConfigError(f"{where} needs at least one [[source]]")
-    parts = {name: _build(kind, value.pop(name, {}), f"{where} [{name}]") for name, kind in _TABLES.items()}
+    parts: dict[str, Any] = {
+        name: _build(kind, value.pop(name, {}), f"{where} [{name}]") for name, kind in _TABLES.items()
+    }
     rest = {"name": value.pop("name", ""), "images_per_shard": value.pop("images_per_shard", 256)}
     if value:
         raise ConfigError(
             f"{where} has unknown entries {sorted(value)}; known: name, images_per_shard, source, "
             f"backends, {', '.join(_TABLES)}"
         )
-    if not isinstance(rest["images_per_shard"], int) or rest["images_per_shard"] < 1:
-        raise ConfigError(f"{where}: images_per_shard must be a positive integer. Got {rest['images_per_shard']!r}")
+    _require_positive(rest["images_per_shard"], f"images_per_shard of {where}")
     parsed = tuple(_build(Source, source, f"{where} [[source]]") for source in sources)
     names = [source.dataset for source in parsed]
     if len(set(names)) != len(names) or "store" in names:
@@ -150,17 +168,17 @@ def _build(kind: type[_Parameters], value: Any, where: str) -> _Parameters:
     """Make a parameter class from a TOML table, with each entry of the type that the class declares."""
     if not isinstance(value, dict):
         raise ConfigError(f"{where} must be a table. Got {value!r}")
-    known = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
+    known: dict[str, Any] = {item.name: item.type for item in fields(kind)}  # type: ignore[arg-type]
     for name, entry in value.items():
         if name not in known:
             raise ConfigError(f"{where} has no entry {name!r}; known: {', '.join(known)}")
-        expected = {float: (int, float), dict[str, Any]: (dict,)}.get(known[name], (known[name],))  # type: ignore[call-overload]
-        if not isinstance(entry, expected) or (isinstance(entry, bool) and bool not in expected):
-            raise ConfigError(
-                f"{where}: {name} must be of type {getattr(known[name], '__name__', known[name])}. Got {entry!r}"
-            )
+        expected = get_origin(known[name]) or known[name]
+        fits = isinstance(entry, (int, float) if expected is float else expected)
+        if not fits or (isinstance(entry, bool) and expected is not bool):
+            raise ConfigError(f"{where}: {name} must be of type {expected.__name__}. Got {entry!r}")
     try:
         return kind(**value)
     except TypeError as error:
-        missing = [name for name in known if name not in value]
+        required = (item for item in fields(kind) if item.default is item.default_factory is MISSING)  # type: ignore[arg-type]
+        missing = [item.name for item in required if item.name not in value]
         raise ConfigError(f"{where} is incomplete: it needs {', '.join(missing)}") from error

@@ -16,13 +16,15 @@ any order that respects the arrows, on any number of workers, again after a kill
 """
 
 import importlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError
-from catalog.digests import value_digest
 from catalog.manifests import Manifest, write_manifest
 from catalog.roots import Roots, record_root
 from catalog.store import STORE_ROOT, Shard, ShardWriter, read_metadata, read_rows, shard_key, sweep_store, write_shard
@@ -205,7 +207,14 @@ def finish_build(workspace: Workspace, profile: Profile, name: str, shards: Iter
 def _backend(profile: Profile, role: str) -> Any:
     if role not in profile.backends:
         raise ConfigError(f"profile {profile.name!r} names no backend for {role!r}: add it under [backends]")
-    return load_backend(role, profile.backends[role], **profile.backend_options.get(role, {}))
+    options = canonical_json(dict(profile.backend_options.get(role, {})))
+    return _load(role, profile.backends[role], options)
+
+
+@cache
+def _load(role: str, name: str, options: str) -> Any:
+    """One object per backend and process: weights are loaded once."""
+    return load_backend(role, name, **json.loads(options))
 
 
 def _source(workspace: Workspace, profile: Profile, listing: Shard) -> Source:

@@ -166,8 +166,8 @@ def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
         ("0 or more", config.seed >= 0, "seed", "any whole number from 0 on does"),
         ("0 or more", config.num_workers >= 0, "num_workers", "0 renders in the training process"),
     ]
-    counts = ("num_steps", "global_batch_size", "micro_batch_size", "num_threads")
-    counts += ("checkpoint_every", "keep_last", "log_every")
+    counts = ["num_steps", "global_batch_size", "micro_batch_size", "num_threads"]
+    counts += ["checkpoint_every", "keep_last", "log_every"]
     rules += [("1 or more", getattr(config, name) >= 1, name, "give a positive count") for name in counts]
     for name, kind in typing.get_type_hints(TrainingConfig).items():
         if typing.get_origin(kind) is Literal:

@@ -5,7 +5,7 @@ with i mod W = r: any number of ranks sees the same set per step. Resuming needs
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,8 @@ class RejectedRow:
     index: int
     position: int
     pair_id: str
-    reason: str
+    reason: str | None
+    """One of catalog.reasons; None where not the row but the catalog's place is at fault, which always stops."""
     detail: str
 
 
@@ -88,7 +89,7 @@ class TrainingSample:
         words = (self.index, self.pair_id, self.instruction, self.draw.drop_image, self.draw.timestep)
         state.update(repr((*words, self.rejected is None)).encode())
         for array in (self.source, self.target, self.draw.target_noise, self.draw.noise):
-            state.update(np.ascontiguousarray(array))
+            state.update(array.tobytes())
         return int.from_bytes(state.digest(), "little", signed=True)
 
 
@@ -116,11 +117,7 @@ class Batch:
     digests: list[int]
 
 
-class SampleError(UserError):
-    """Carries a sample's failure out of a data-loader process as it is, without a traceback in its text."""
-
-
-class TrainingSamples(Dataset[TrainingSample | UserError]):
+class TrainingSamples(Dataset[TrainingSample]):
     """Sample ``index`` of a run: any whole number from 0 on."""
 
     def __init__(self, plan: TrainingPlan, roots: Roots, config: TrainingConfig) -> None:
@@ -129,54 +126,57 @@ class TrainingSamples(Dataset[TrainingSample | UserError]):
         self._config = config
         self._options = RenderOptions(size=config.image_size)
 
-    def __getitem__(self, index: int) -> TrainingSample | UserError:
-        """Render one sample. Errors are returned, as a data-loader process cannot raise them whole."""
+    def __getitem__(self, index: int) -> TrainingSample:
+        """Render one sample. What cannot be rendered is returned, not raised: the loop tells all ranks."""
         row = self._plan.row(index)
         drawn = draw(self._config.seed, index, self._config)
-        rejected = None
         try:
-            sample = render_sample(
-                row, self._roots, seed=self._config.seed, index=index, options=self._options
-            )
-            source, target, instruction = sample.source, sample.target, sample.instruction
-        except RowRejected as error:
-            rejected = RejectedRow(index, row["position"], row["pair_id"], str(error.reason), error.detail)
-            source = target = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
-            instruction = ""
+            sample = render_sample(row, self._roots, seed=self._config.seed, index=index, options=self._options)
         except UserError as error:
-            return SampleError(str(error))
+            return self._reject(index, row, drawn, error)
         return TrainingSample(
             index=index,
             pair_id=row["pair_id"],
             vision_task=row["vision_task"],
-            instruction="" if drawn.drop_text else instruction,
-            source=source,
-            target=target,
+            instruction="" if drawn.drop_text else sample.instruction,
+            source=sample.source,
+            target=sample.target,
             draw=drawn,
-            rejected=rejected,
+        )
+
+    def _reject(self, index: int, row: Mapping[str, Any], drawn: Draw, error: UserError) -> TrainingSample:
+        reason, detail = None, str(error)
+        if isinstance(error, RowRejected):
+            reason, detail = str(error.reason), error.detail
+        black = np.zeros((self._config.image_size, self._config.image_size, 3), np.uint8)
+        return TrainingSample(
+            index=index,
+            pair_id=row["pair_id"],
+            vision_task=row["vision_task"],
+            instruction="",
+            source=black,
+            target=black,
+            draw=drawn,
+            rejected=RejectedRow(index, row["position"], row["pair_id"], reason, detail),
         )
 
 
-def collate(samples: Sequence[TrainingSample | UserError]) -> Batch | UserError:
-    """Stack samples into a batch; the first error among them stands for all."""
-    good = [sample for sample in samples if isinstance(sample, TrainingSample)]
-    for sample in samples:
-        if isinstance(sample, UserError):
-            return sample
+def collate(samples: Sequence[TrainingSample]) -> Batch:
+    """Stack samples into a batch."""
     return Batch(
-        indices=[s.index for s in good],
-        pair_ids=[s.pair_id for s in good],
-        vision_tasks=[s.vision_task for s in good],
-        instructions=[s.instruction for s in good],
-        sources=_stack([s.source for s in good]),
-        targets=_stack([s.target for s in good]),
-        keep_image=torch.tensor([float(not s.draw.drop_image) for s in good]),
-        timesteps=torch.tensor([s.draw.timestep for s in good]),
-        target_noise=_stack([s.draw.target_noise for s in good]),
-        noise=_stack([s.draw.noise for s in good]),
-        weights=torch.tensor([float(s.rejected is None) for s in good]),
-        rejected=[s.rejected for s in good if s.rejected is not None],
-        digests=[s.digest() for s in good],
+        indices=[s.index for s in samples],
+        pair_ids=[s.pair_id for s in samples],
+        vision_tasks=[s.vision_task for s in samples],
+        instructions=[s.instruction for s in samples],
+        sources=_stack([s.source for s in samples]),
+        targets=_stack([s.target for s in samples]),
+        keep_image=torch.tensor([float(not s.draw.drop_image) for s in samples]),
+        timesteps=torch.tensor([s.draw.timestep for s in samples]),
+        target_noise=_stack([s.draw.target_noise for s in samples]),
+        noise=_stack([s.draw.noise for s in samples]),
+        weights=torch.tensor([float(s.rejected is None) for s in samples]),
+        rejected=[s.rejected for s in samples if s.rejected is not None],
+        digests=[s.digest() for s in samples],
     )
 
 

@@ -46,9 +46,7 @@ class Inpainter(Backend, Protocol):
 class Replacer(Backend, Protocol):
     """Puts another object in a region's place."""
 
-    def replace(
-        self, images: Sequence[Image], masks: Sequence[Mask], exemplars: Sequence[Image]
-    ) -> list[Image]:
+    def replace(self, images: Sequence[Image], masks: Sequence[Mask], exemplars: Sequence[Image]) -> list[Image]:
         """Images, masks of the region, exemplars of any size -> uint8 images; nothing outside the mask changes."""
         ...
 
@@ -68,9 +66,7 @@ class Index(Backend, Protocol):
         """Store float32 (N, D) vectors of length 1."""
         ...
 
-    def search(
-        self, queries: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Queries (Q, D) -> inner products (Q, min(k, N)), descending, and ids; ties go to the lower id."""
         ...
 

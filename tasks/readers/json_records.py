@@ -1,12 +1,11 @@
 """A big annotation file, record by record: its text stays in memory, its objects do not.
 
 A JSON array of half a million annotations is ten times its text as Python objects. `JsonRecords` walks the
-text once, gives each record with its span, and decodes a span again when asked. Numbers that JSON cannot hold
-(``NaN``, ``Infinity``, ``1e999``) arrive as their text, so that a record with one is refused, not lost.
+text once, gives each record with its span, and decodes a span again when asked. ``NaN`` and infinity pass as
+they are: the ingest step gives the reason.
 """
 
 import json
-import math
 import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -18,12 +17,6 @@ Span = tuple[int, int]
 """First character of a record and the one after its last."""
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_HUGE_EXPONENT = re.compile(r"\d[eE]\+?\d{3}")
-
-
-def _finite_or_text(number: str) -> float | str:
-    value = float(number)
-    return value if math.isfinite(value) else number
 
 
 class JsonRecords:
@@ -42,9 +35,7 @@ class JsonRecords:
         self.path = path
         self.what = what
         self.text = self._decode(encodings)
-        # Python's float hook costs a call per number: it is set only where a number can overflow.
-        parse_float = _finite_or_text if _HUGE_EXPONENT.search(self.text) else None
-        self._decoder = json.JSONDecoder(parse_float=parse_float, parse_constant=str)
+        self._decoder = json.JSONDecoder()
 
     def _decode(self, encodings: tuple[str, ...]) -> str:
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import SourceError
+from catalog.masks import PolygonRule
 from tasks.readers.json_records import JsonRecords, Span
 from tasks.readers.reader_options import complete_options, require_choice, require_text
 from tasks.readers.records import FileReader, SourceImage, SourceRegion
@@ -105,6 +106,7 @@ class PhraseCutReader(FileReader):
 
     name: str = "phrasecut"
     revision: str = field(default="1", init=False)
+    polygon_rule: PolygonRule = field(default="phrasecut", init=False)
 
     def __post_init__(self) -> None:
         self.options = complete_options("phrasecut", self.options, {"split": "train", "licence": None})

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from catalog.masks import PolygonRule
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRegion:
@@ -86,7 +88,7 @@ class Reader(Protocol):
     root: Path | None
     options: dict[str, Any]
     """JSON values that the records depend on (split, seed, count): part of the content key."""
-    polygon_rule: str
+    polygon_rule: PolygonRule
     """How polygons become pixels: ``phrasecut`` or ``coco`` (see `catalog.masks.rasterize_polygons`)."""
 
     def read(self) -> Iterator[Record]:
@@ -104,7 +106,7 @@ class FileReader:
 
     root: Path | None
     options: dict[str, Any] = field(default_factory=dict)
-    polygon_rule: str = "coco"
+    polygon_rule: PolygonRule = "coco"
 
     def fetch(self, file: str) -> bytes:
         """Not used: the ingest step reads files below ``root`` itself, with its limits."""

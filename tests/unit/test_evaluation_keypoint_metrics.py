@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from catalog.errors import PredictionError
-from evaluation.keypoint_metrics import COCO_SIGMAS, OTHER_SIGMA, KeypointTruth, keypoint_precision
+from evaluation.keypoint_metrics import (
+    COCO_SIGMAS,
+    OTHER_SIGMA,
+    KeypointPrediction,
+    KeypointTruth,
+    keypoint_precision,
+)
 
 NAMES = list(COCO_SIGMAS)
 AREA = 900.0
@@ -24,9 +30,16 @@ def random_truths(rng, count=30, per_image=2):
     return truths
 
 
+def found(points, score=1.0):
+    return KeypointPrediction(points, score)
+
+
 def jitter(truths, rng, scale):
     return [
-        {name: (x + rng.normal(0, scale), y + rng.normal(0, scale)) for name, (x, y) in truth.keypoints.items()}
+        found(
+            {name: (x + rng.normal(0, scale), y + rng.normal(0, scale)) for name, (x, y) in truth.keypoints.items()},
+            float(rng.integers(3)),
+        )
         for truth in truths
     ]
 
@@ -39,14 +52,14 @@ def coco_by_the_book(predictions, truths):
     images = {name: place for place, name in enumerate(sorted({truth.image for truth in truths}))}
     annotations, results = [], []
     for place, (prediction, truth) in enumerate(zip(predictions, truths, strict=True)):
-        flat, found = [], []
+        flat, result = [], []
         for name in NAMES:
             flat += [*truth.keypoints[name], 2] if name in truth.keypoints else [0, 0, 0]
-            found += [*prediction.get(name, (0, 0)), 1]
+            result += [*prediction.points.get(name, (0, 0)), 1]
         shared = {"image_id": images[truth.image], "category_id": 1}
         box = {"area": truth.area, "bbox": [0, 0, 9, 9], "iscrowd": 0}
         annotations.append({**shared, **box, "id": place + 1, "keypoints": flat, "num_keypoints": len(truth.keypoints)})
-        results.append({**shared, "keypoints": found, "score": 1.0})
+        results.append({**shared, "keypoints": result, "score": prediction.score})
     with contextlib.redirect_stdout(io.StringIO()):
         truth_set = COCO()
         truth_set.dataset = {
@@ -76,7 +89,7 @@ def test_precision_equals_pycocotools(scale):
 
 def test_oracle_is_one_and_shuffled_oracle_is_worse():
     truths = random_truths(np.random.default_rng(0))
-    oracle = [dict(truth.keypoints) for truth in truths]
+    oracle = [found(dict(truth.keypoints)) for truth in truths]
     assert keypoint_precision(oracle, truths).ap == pytest.approx(1.0, abs=1e-12)
     assert keypoint_precision(oracle[2:] + oracle[:2], truths).ap < 0.1
 
@@ -92,15 +105,15 @@ def test_the_order_of_the_rows_does_not_matter():
 
 def test_nothing_found_is_zero():
     truths = random_truths(np.random.default_rng(1))
-    assert keypoint_precision([{} for _ in truths], truths).ap == 0.0
-    nothing = [dict.fromkeys(truth.keypoints) for truth in truths]
+    assert keypoint_precision([found({}) for _ in truths], truths).ap == 0.0
+    nothing = [found(dict.fromkeys(truth.keypoints)) for truth in truths]
     assert keypoint_precision(nothing, truths).ap == 0.0
 
 
 def test_a_missing_joint_counts_as_zero_by_hand():
     """One of two joints found: OKS 0.5, which passes the threshold 0.50 alone: AP 1/10."""
     truth = KeypointTruth("a", {"nose": (10.0, 10.0), "left eye": (20.0, 10.0)}, AREA)
-    result = keypoint_precision([{"nose": (10.0, 10.0), "left eye": None}], [truth])
+    result = keypoint_precision([found({"nose": (10.0, 10.0), "left eye": None})], [truth])
     assert (result.ap, result.ap50, result.ap75) == pytest.approx((0.1, 1.0, 0.0), abs=1e-12)
 
 
@@ -109,18 +122,20 @@ def test_similarity_by_hand(name, sigma):
     """At a distance worth OKS 0.72 the thresholds 0.50 to 0.70 pass: AP 5/10."""
     distance = math.sqrt(-math.log(0.72) * 2 * AREA * (2 * sigma) ** 2)
     truth = KeypointTruth("a", {name: (50.0, 50.0)}, AREA)
-    assert keypoint_precision([{name: (50.0 + distance, 50.0)}], [truth]).ap == pytest.approx(0.5, abs=1e-12)
+    assert keypoint_precision([found({name: (50.0 + distance, 50.0)})], [truth]).ap == pytest.approx(0.5, abs=1e-12)
 
 
 def test_objects_without_a_joint_are_ignored():
     truths = [KeypointTruth("a", {"nose": (1.0, 1.0)}, AREA), KeypointTruth("b", {}, AREA)]
-    assert keypoint_precision([{"nose": (1.0, 1.0)}, {"nose": (3.0, 3.0)}], truths).ap == pytest.approx(1.0)
-    assert keypoint_precision([{}], truths[1:]) is None
+    assert keypoint_precision([found({"nose": (1.0, 1.0)}), found({"nose": (3.0, 3.0)})], truths).ap == pytest.approx(
+        1.0
+    )
+    assert keypoint_precision([found({})], truths[1:]) is None
     assert keypoint_precision([], []) is None
 
 
 def test_precision_is_silent(capsys):
-    keypoint_precision([{}], [KeypointTruth("a", {"nose": (1.0, 1.0)}, AREA)])
+    keypoint_precision([found({})], [KeypointTruth("a", {"nose": (1.0, 1.0)}, AREA)])
     assert capsys.readouterr().out == ""
 
 
@@ -129,6 +144,8 @@ def test_bad_input_is_one_sentence():
     with pytest.raises(PredictionError, match=r"1 objects need as many predictions\. Got 0"):
         keypoint_precision([], [truth])
     with pytest.raises(PredictionError, match="'nose' must lie at finite pixels"):
-        keypoint_precision([{"nose": (math.nan, 1.0)}], [truth])
+        keypoint_precision([found({"nose": (math.nan, 1.0)})], [truth])
     with pytest.raises(PredictionError, match="area must be positive"):
-        keypoint_precision([{}], [KeypointTruth("a", {"nose": (1.0, 1.0)}, 0.0)])
+        keypoint_precision([found({})], [KeypointTruth("a", {"nose": (1.0, 1.0)}, 0.0)])
+    with pytest.raises(PredictionError, match="score must be finite"):
+        keypoint_precision([found({}, math.nan)], [truth])

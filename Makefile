@@ -1,0 +1,56 @@
+# Every door of the project. The environment is .venv; it is rebuilt only when requirements.txt changes.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.requirements
+PACKAGES := catalog tasks trainer evaluation flows
+
+export DO_NOT_TRACK := 1
+export UV_LINK_MODE ?= hardlink
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo server test check bench pins clean clean-data
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## the environment at .venv, from pinned packages
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed (PYTHON=...); this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP) ## the whole chain on real photos, on a CPU
+	@$(BIN)/python -m flows.demo
+
+server: $(STAMP) ## a local Prefect server and worker, until Ctrl-C
+	@$(BIN)/python -m flows.local_server
+
+test: $(STAMP) ## all tests; T=path or T='-k name' picks some
+	$(BIN)/python -m pytest $(T)
+
+check: $(STAMP) ## ruff, mypy, layers between packages, README against the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_docs.py tests/unit/test_layout.py
+
+bench: $(STAMP) ## performance figures into tests/benchmarks/results.json; ONLY=name picks one
+	@$(BIN)/python tests/benchmarks/run.py $(ONLY)
+
+pins: $(STAMP) ## write requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-emit-index-url --no-header --no-annotate \
+		--output-file requirements.txt pyproject.toml
+
+clean: ## caches and the local Prefect server's home
+	rm -rf .prefect .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-data: ## everything that builds, mixes and runs made
+	rm -rf data runs catalog/tables catalog/manifests catalog/ledger catalog/reports catalog/*.parquet catalog/roots.json

@@ -1,0 +1,242 @@
+"""The mix: builds, a policy and a mix file give ``mix.parquet``, the sampling plan and the trainer's only input.
+
+A pure function of the accepted pairs, the weights and the seed: draws and order come from MD5 hashes of pair
+ids, so threads, machine and shard layout do not matter, and new pairs leave the order of the others as it was.
+A weight of 2.3 means two whole passes and 30 % of the pairs once more (paper section 4.1 and table 1 give
+effective sample counts; the official code repeats and thins datasets likewise).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.decisions import Decision, decide
+from catalog.errors import MixError
+from catalog.manifests import Manifest, read_manifest
+from catalog.mix_plans import MixPlan, MixSource
+from catalog.parquet_streams import write_stream
+from catalog.policies import Policy
+from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query, run_statement, stream_batches
+from catalog.schema import MIX, PAIRS, SPLITS, VERDICTS
+from catalog.workspace import Workspace
+
+ROW_GROUP = 4096
+"""Rows that a reader of the mix decompresses at once."""
+_NUM_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCount:
+    """What became of one source of the mix. ``available`` is the sum of the other counts but ``drawn``."""
+
+    name: str
+    weight: float
+    available: int
+    """Usable pairs that belong to the source."""
+    rejected: int
+    """By the policy."""
+    barred: int
+    """Pairs of the train split that show a barred image."""
+    train: int
+    """Accepted pairs, by split."""
+    val: int
+    test: int
+    drawn: int
+    """Training samples: the weight times ``train``."""
+
+    @property
+    def accepted(self) -> int:
+        """Pairs that the policy accepts, barred ones included."""
+        return self.available - self.rejected
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixSummary:
+    """What a mix holds."""
+
+    output: Path
+    sources: tuple[SourceCount, ...]
+    num_unclaimed: int
+    """Usable pairs that no source matches."""
+    num_train: int
+    """Training samples: positions 0 to ``num_train`` - 1."""
+    num_val: int
+    num_test: int
+
+
+def build_mix(
+    workspace: Workspace,
+    builds: Sequence[str],
+    policy: Policy,
+    plan: MixPlan,
+    output: Path,
+    threads: int | None = None,
+    memory_limit: str | None = None,
+) -> MixSummary:
+    """Write the mix of some builds to ``output`` (`schema.MIX`), whole or not at all.
+
+    A pair that several builds share counts once, and only if the policy accepts it in each of them.
+
+    Args:
+        workspace: where the builds are.
+        builds: names of builds; their decisions are made if need be.
+        policy: says which pairs are accepted.
+        plan: sources, weights, seed.
+        output: the Parquet file; replaced if there.
+        threads: see `queries.open_database`. Changes no byte.
+        memory_limit: likewise.
+
+    Raises:
+        MixError: nothing to train on, a source without pairs, or one pair_id for two different pairs.
+        ShardError: no such build, or a torn shard.
+        PolicyError: a build lacks scores.
+    """
+    if not builds or len(set(builds)) < len(builds):
+        raise MixError(f"a mix needs one or more builds, each named once. Got {', '.join(builds) or 'none'}")
+    decisions = [decide(workspace, build, policy, threads, memory_limit) for build in builds]
+    with open_database(threads, memory_limit) as connection:
+        _open_inputs(connection, workspace, decisions, plan)
+        summary = _count(connection, plan, output)
+        run_query(
+            connection,
+            "mix_quotas",
+            ordinals=list(range(len(plan.sources))),
+            passes=[source.passes for source in plan.sources],
+            remainders=[
+                source.remainder(count.train) for source, count in zip(plan.sources, summary.sources, strict=True)
+            ],
+        )
+        run_query(connection, "mix_draws", seed=str(plan.seed))
+        batches = stream_batches(connection, load_sql("mix_rows"), ROW_GROUP)
+        footer = _footer(workspace, decisions, policy, plan, summary)
+        write_stream(output, "mix", MIX, batches, footer, ROW_GROUP)
+    return summary
+
+
+def _open_inputs(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, decisions: Sequence[Decision], plan: MixPlan
+) -> None:
+    manifests = [read_manifest(workspace, decision.build) for decision in decisions]
+    # Builds may share shards; a shard is content, so it counts once.
+    pairs = dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, "pairs"))
+    verdicts = dict.fromkeys(path for one in decisions for path in one.manifest.paths(workspace, "verdicts"))
+    open_table(connection, "pairs", list(pairs), PAIRS)
+    open_table(connection, "verdicts", list(verdicts), VERDICTS)
+    if len(decisions) == 1:  # `decide` has seen to it that ids are unique
+        run_statement(connection, "CREATE TEMP TABLE repeated_pairs (pair_id VARCHAR)")
+    else:
+        run_query(connection, "repeated_pairs")
+        _refuse_conflicts(connection)
+    run_query(connection, "usable_pairs")
+    run_query(connection, "held_out_groups")
+    if plan.barred:
+        connection.register("barred_digests", pa.table({"sha256": list(plan.barred)}))
+        run_query(connection, "barred_pairs")
+    else:
+        run_statement(connection, "CREATE TEMP TABLE barred_pairs (pair_id VARCHAR)")
+    run_query(connection, "mix_candidates")
+    columns = ("name", "dataset", "vision_task", "edit_type")
+    table = {key: pa.array([getattr(one, key) for one in plan.sources], pa.string()) for key in columns}
+    ordinals = pa.array(range(len(plan.sources)), pa.int32())
+    connection.register("mix_sources", pa.table({"ordinal": ordinals, **table}))
+
+
+def _refuse_conflicts(connection: duckdb.DuckDBPyConnection) -> None:
+    ids = [row["pair_id"] for row in fetch_rows(connection, load_sql("conflicting_pairs"))]
+    if ids:
+        more = f" and {len(ids) - _NUM_NAMED} more" if len(ids) > _NUM_NAMED else ""
+        raise MixError(
+            f"a pair_id must stand for one pair in all builds of a mix. Different pairs are called "
+            f"{', '.join(ids[:_NUM_NAMED])}{more}: mix the builds one at a time, or rename a dataset"
+        )
+
+
+def _count(connection: duckdb.DuckDBPyConnection, plan: MixPlan, output: Path) -> MixSummary:
+    run_query(connection, "mix_tally", seed=str(plan.seed))
+    run_query(connection, "mix_members")
+    rows = fetch_rows(connection, load_sql("mix_counts"))
+    if unknown := sorted({str(row["split"]) for row in rows} - set(SPLITS)):
+        raise MixError(f"a pair's split must be one of {', '.join(SPLITS)}. Got {', '.join(unknown)}: build again")
+    sources = tuple(
+        _count_source(source, [row for row in rows if row["ordinal"] == ordinal])
+        for ordinal, source in enumerate(plan.sources)
+    )
+    _refuse_empty(plan, sources)
+    return MixSummary(
+        output=output,
+        sources=sources,
+        num_unclaimed=sum(row["num_pairs"] for row in rows if row["ordinal"] is None),
+        num_train=sum(source.drawn for source in sources),
+        num_val=sum(source.val for source in sources),
+        num_test=sum(source.test for source in sources),
+    )
+
+
+def _count_source(source: MixSource, rows: list[dict[str, Any]]) -> SourceCount:
+    def total(**wanted: str) -> int:
+        return sum(row["num_pairs"] for row in rows if wanted.items() <= row.items())
+
+    train = total(split="train", fate="accepted")
+    return SourceCount(
+        name=source.name,
+        weight=source.weight,
+        available=total(),
+        rejected=total(fate="rejected"),
+        barred=total(fate="barred"),
+        train=train,
+        val=total(split="val", fate="accepted"),
+        test=total(split="test", fate="accepted"),
+        drawn=source.passes * train + source.remainder(train),
+    )
+
+
+def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
+    empty = []
+    for source, count in zip(plan.sources, counts, strict=True):
+        if count.train == 0 and source.weight > 0 and not source.allow_empty:
+            empty.append(f"{source.name} ({count.available} pairs, {count.accepted} accepted, 0 in train)")
+    if empty:
+        raise MixError(
+            f"a source of the mix must have pairs to train on. None in: {', '.join(empty)}; mend its filter, "
+            "build its data, or set allow_empty = true"
+        )
+    if not any(count.drawn for count in counts):
+        raise MixError(
+            f"mix {plan.name!r} draws no training sample: build more data, loosen the policy or raise weights"
+        )
+
+
+def _footer(
+    workspace: Workspace, decisions: Sequence[Decision], policy: Policy, plan: MixPlan, summary: MixSummary
+) -> dict[str, Any]:
+    def digests(manifest: Manifest, table: str) -> list[str]:
+        return [shard.sha256 for shard in manifest.tables[table]]
+
+    builds = [
+        {
+            "name": one.build,
+            "pairs": digests(read_manifest(workspace, one.build), "pairs"),
+            "verdicts": digests(one.manifest, "verdicts"),
+            "thresholds": one.thresholds,
+        }
+        for one in decisions
+    ]
+    num_rows = summary.num_train + summary.num_val + summary.num_test
+    return {
+        "name": plan.name,
+        "seed": plan.seed,
+        "plan": plan.as_dict(),
+        "builds": builds,
+        "policy": {**policy.as_dict(), "sha256": policy.digest()},
+        "sources": [asdict(source) for source in summary.sources],
+        "num_unclaimed": summary.num_unclaimed,
+        "num_train": summary.num_train,
+        "num_val": summary.num_val,
+        "num_test": summary.num_test,
+        "num_rows": num_rows,
+        "num_usable": num_rows,
+    }

@@ -1,0 +1,12 @@
+-- One row per usable pair that shows a barred image: as its source, its target, or the photo both come from.
+--
+-- In:   usable_pairs, barred_digests (column sha256)
+-- Out:  table barred_pairs: pair_id
+
+CREATE TEMP TABLE barred_pairs AS
+SELECT pair_id
+FROM usable_pairs
+WHERE
+    group_id IN (SELECT sha256 FROM barred_digests)
+    OR source_image.sha256 IN (SELECT sha256 FROM barred_digests)
+    OR target_image.sha256 IN (SELECT sha256 FROM barred_digests)

@@ -1,0 +1,32 @@
+-- The mix: one row per draw, ready for training.
+--
+-- In:   mix_draws, mix_sources, usable_pairs
+-- Out:  schema.MIX; train by position, then val, then test, each by pair_id
+
+SELECT
+    d.position,
+    d.split,
+    s.name AS mix_source,
+    d.repeat,
+    p.pair_id,
+    p.vision_task,
+    p.edit_type,
+    p.group_id,
+    p.dataset,
+    p.licence,
+    p.region_id,
+    p.source_image,
+    p.instruction,
+    p.target_image,
+    p.edit_mask,
+    p.phrase,
+    p.label,
+    p.mask,
+    p.bbox,
+    p.keypoints,
+    p.source_caption,
+    p.target_caption
+FROM mix_draws AS d
+JOIN mix_sources AS s USING (ordinal)
+JOIN usable_pairs AS p USING (pair_id)
+ORDER BY list_position(['train', 'val', 'test'], d.split), d.position, d.pair_id

@@ -1,0 +1,140 @@
+"""A trained checkpoint as a predictor: the pipeline folder that training exports, sampled with guidance."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catalog.digests import file_digest, value_digest
+from catalog.errors import CheckpointError, ConfigError
+from catalog.samples import Sample
+from evaluation.metrics import Image
+
+if TYPE_CHECKING:
+    from trainer.models import Models
+
+_INDEX = "model_index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingOptions:
+    """How images are sampled. Defaults are those of `trainer.inference.edit`."""
+
+    num_steps: int = 100
+    """Sampling steps (official code: 100 with Euler ancestral; the paper does not say)."""
+    text_guidance: float = 7.5
+    """InstructPix2Pix's scale; official code: 5.0 for editing, 7.5 segmentation, 6.0 keypoints."""
+    image_guidance: float = 1.5
+    """InstructPix2Pix's scale; official code: 1.25 for editing, 1.5 segmentation, 0.5 keypoints."""
+    guidance: str = "ip2p"
+    """``ip2p`` or ``official``: how the predictions are combined."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ConfigError(f"steps must be at least 1. Got {self.num_steps}")
+        if min(self.text_guidance, self.image_guidance) < 0:
+            raise ConfigError(
+                f"guidance scales must not be negative. Got text {self.text_guidance}, image {self.image_guidance}"
+            )
+
+
+class CheckpointPredictor:
+    """Samples a checkpoint. The networks are loaded when the first prediction is asked for."""
+
+    def __init__(self, folder: Path, sampling: SamplingOptions, device: str = "cpu") -> None:
+        """Digest the checkpoint's files.
+
+        Args:
+            folder: pipeline folder with ``model_index.json``.
+            sampling: options.
+            device: "cpu" or "cuda".
+
+        Raises:
+            CheckpointError: not a pipeline folder.
+        """
+        self._folder = folder
+        self._sampling = sampling
+        self._device = device
+        self._models: Models | None = None
+        self.checkpoint_sha256: str | None = checkpoint_digest(folder)
+        libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+        self.options: Mapping[str, Any] = {**asdict(sampling), "device": device, "libraries": libraries}
+
+    def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
+        """The edited sources, each with noise from its own seed."""
+        from trainer.inference import edit
+
+        return edit(
+            self._load(),
+            [sample.source for sample in samples],
+            [sample.instruction for sample in samples],
+            num_steps=self._sampling.num_steps,
+            text_guidance=self._sampling.text_guidance,
+            image_guidance=self._sampling.image_guidance,
+            guidance=self._sampling.guidance,  # type: ignore[arg-type]
+            seed=seeds,
+        )
+
+    def _load(self) -> "Models":
+        if self._models is None:
+            import torch
+
+            from trainer.models import load_models
+
+            if self._device == "cuda" and not torch.cuda.is_available():
+                raise ConfigError("device cuda needs a CUDA GPU and there is none here: use --device cpu")
+            models = load_models(self._folder)
+            for name, tensor in models.unet.state_dict().items():
+                if not bool(torch.isfinite(tensor).all()):
+                    raise CheckpointError(
+                        f"{self._folder}/unet must hold finite weights, but {name} does not: "
+                        "take an earlier checkpoint of that run"
+                    )
+            self._models = models.to(torch.device(self._device))
+        return self._models
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Digest over names and bytes of all files below a pipeline folder.
+
+    Raises:
+        CheckpointError: no such folder, or no ``model_index.json`` in it.
+    """
+    if not (folder / _INDEX).is_file():
+        what = f"has no {_INDEX}" if folder.is_dir() else "is not a folder"
+        raise CheckpointError(
+            f"a checkpoint must be a pipeline folder as training exports it, but {folder} {what}: "
+            "give the folder named 'pipeline' of a finished training run"
+        )
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return value_digest({path.relative_to(folder).as_posix(): file_digest(path) for path in files})
+
+
+def image_size(folder: Path, largest: int = 256) -> int:
+    """Side of the square images that the checkpoint is made for, at most ``largest`` (paper section 4.1: 256).
+
+    Raises:
+        CheckpointError: the UNet's or autoencoder's configuration is missing or malformed.
+    """
+    unet, autoencoder = _read_config(folder / "unet"), _read_config(folder / "vae")
+    try:
+        stride = 2 ** (len(autoencoder["block_out_channels"]) - 1)
+        return min(largest, int(unet["sample_size"]) * stride)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder} must give sample_size and block_out_channels in its configurations ({error}): set --size"
+        ) from error
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+
+    path = folder / "config.json"
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} must be a diffusers configuration: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} must be a JSON object. Got {type(value).__name__}")
+    return value

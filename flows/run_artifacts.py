@@ -1,0 +1,92 @@
+"""What each flow run shows in Prefect's browser pages: tables of counts, the contact sheet, curves in numbers.
+
+Artifacts are a view. Nothing reads them back; the shards, plans and Parquet logs are the truth.
+"""
+
+import base64
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from catalog.decisions import Decision
+from catalog.manifests import Manifest
+from catalog.mixes import MixSummary
+from catalog.workspace import Workspace
+from flows.run_results import count_reasons, read_losses, read_metrics
+from flows.shard_graph import BuildOutcome
+
+_SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on disk is whole
+_SHEET_HEIGHT = 2400
+
+
+def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcome, sheet: Path) -> None:
+    """Rows by table and reason, shards by step, and the contact sheet as a picture."""
+    rows: list[dict[str, Any]] = []
+    for table, shards in manifest.tables.items():
+        rejected = count_reasons(manifest.paths(workspace, table))
+        counts = {"table": table, "shards": len(shards), "rows": sum(shard.num_rows for shard in shards)}
+        usable = sum(shard.num_usable for shard in shards)
+        reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.items())
+        rows.append({**counts, "usable": usable, "not usable": reasons})
+    _table("build-rows", rows, f"Build {manifest.name}: rows by table")
+    steps = sorted(outcome.made.keys() | outcome.found.keys())
+    shards_by_step = [
+        {"step": step, "made now": outcome.made[step], "there already": outcome.found[step]} for step in steps
+    ]
+    _table("build-shards", shards_by_step, f"Build {manifest.name}: shards by step")
+    picture = base64.b64encode(_small_jpeg(sheet)).decode()
+    create_markdown_artifact(
+        key="contact-sheet",
+        markdown=f"# {manifest.name}\n\nFull size: `{sheet}`\n\n![pairs](data:image/jpeg;base64,{picture})",
+        description=f"Build {manifest.name}: source, mask, target, instruction",
+    )
+
+
+def publish_decision(decision: Decision) -> None:
+    """The survival waterfall: what each reason and condition removes."""
+    rows = [
+        {"what": stage.name, "kind": stage.kind, "removed": stage.removed, "remaining": stage.remaining}
+        for stage in decision.waterfall
+    ]
+    title = f"Build {decision.build} under policy {decision.policy.name} v{decision.policy.version}"
+    _table("survival-waterfall", rows, title)
+
+
+def publish_mix(summary: MixSummary) -> None:
+    """Rows of the mix by source and split."""
+    rows = [dataclasses.asdict(source) for source in summary.sources]
+    _table("mix-rows", rows, f"{summary.output.name}: rows by source; {summary.num_unclaimed} pairs in no source")
+
+
+def publish_training(output: Path) -> None:
+    """First and last losses of the run."""
+    losses = read_losses(output)
+    rows = [{"step": step, "loss": round(loss, 6)} for step, loss in losses]
+    shown = rows if len(rows) <= 40 else rows[:: len(rows) // 40] + rows[-1:]
+    _table("training-loss", shown, f"Training loss of {output.name}")
+
+
+def publish_metrics(output: Path) -> None:
+    """Every metric row."""
+    _table("metrics", read_metrics(output), f"Metrics in {output.name}")
+
+
+def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    create_table_artifact(key=key, table=list(rows), description=description)
+
+
+def _small_jpeg(path: Path) -> bytes:
+    """The picture at most 1400x2400 pixels: artifacts live in Prefect's database."""
+    image = cv2.imread(str(path))
+    assert image is not None, path
+    height, width = image.shape[:2]
+    scale = min(1.0, _SHEET_WIDTH / width, _SHEET_HEIGHT / height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    _, data = cv2.imencode(
+        ".jpg", cv2.resize(image, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 80]
+    )
+    return data.tobytes()

@@ -1,0 +1,197 @@
+"""Instructions from referring phrases (paper section 3.2).
+
+"blue bird on top of tree" is removed by "remove the blue bird on top of the tree" and, with source and target
+swapped, put back by "add a blue bird on top of the tree". Both come from one phrase, so each can be had from the
+other. Words keep their order; articles, number and the place of "left" and "right" are put in order.
+"""
+
+from collections.abc import Sequence
+
+from catalog.errors import RowRejected
+from catalog.reasons import Reason
+from tasks.nouns import (
+    NUMBER_WORDS,
+    article_for,
+    is_always_plural,
+    is_plural,
+    is_uncountable,
+    pluralize,
+)
+from tasks.phrases import COLOURS, Phrase, clean, parse, place_in_words
+
+MAX_INSTRUCTION = 300
+"""Characters. The text encoder reads 77 tokens, which is less; but a longer text is no instruction."""
+
+_POSSESSIVES = frozenset("his her its their my your our this that these those".split())
+_NUMBERS = frozenset((*NUMBER_WORDS[2:], "several", "many", "few"))
+_PRONOUNS = frozenset("it him them me us you i he she they everyone everything someone something her".split())
+_ORDINALS = frozenset("second third fourth fifth sixth seventh eighth ninth tenth".split())
+_DEFINITE = frozenset("first last only same next final most least".split())
+_NOT_SUPERLATIVE = frozenset(
+    """forest chest guest nest west vest test rest harvest interest priest crest quest request contest protest breast
+    honest modest manifest dentist midwest everest conquest""".split()
+)
+_EMPTY = frozenset("the a an another other and of in on at with is s".split())
+_RELATIONAL = frozenset("top side edge end back front bottom corner middle rest left right".split())
+_UNIQUE = frozenset("sun moon sky ground background horizon foreground".split())
+_PLACES = (
+    *("top left", "top right", "bottom left", "bottom right", "upper left", "upper right", "lower left", "lower right"),
+    *("far left", "far right", "left", "right", "middle", "center", "centre", "leftmost", "rightmost", "top", "bottom"),
+)
+_MOST = {"leftmost": "far left", "rightmost": "far right"}
+_PARTS = frozenset(
+    """hand arm leg foot wheel door seat window shelf hat pocket tire tyre ear eye wing headlight light lamp side half
+    corner edge part row lane page drawer bun button rack layer shoe glove paw horn fin sleeve cheek shoulder knee
+    burner step deck floor bunk""".split()
+)
+"""Of these the left one is another than one on the left."""
+
+
+def removal_instruction(phrase: str, num_instances: int = 1) -> str:
+    """``phrase`` as something to remove: "remove the blue bird on top of the tree".
+
+    Args:
+        phrase: refers to the region within its image, with or without an article.
+        num_instances: objects that it refers to; more than one makes a singular noun plural.
+
+    Raises:
+        RowRejected: EMPTY_PHRASE where the phrase names nothing, BAD_INSTRUCTION where the result is no instruction.
+    """
+    return _checked(f"remove {_definite(_parsed(phrase), num_instances)}")
+
+
+def addition_instruction(phrase: str, num_instances: int = 1) -> str:
+    """``phrase`` as something to add: "add a blue bird on top of the tree". See `removal_instruction`."""
+    return _checked(f"add {_indefinite(_parsed(phrase), num_instances)}")
+
+
+def replacement_instruction(source: str, target: str, num_instances: int = 1) -> str:
+    """What to put in whose place: "change the running dog to a cute cat with black and white stripes".
+
+    The form of the paper's example. See `removal_instruction`; ``num_instances`` is of the source.
+    """
+    return _checked(f"change {_definite(_parsed(source), num_instances)} to {_indefinite(_parsed(target), 1)}")
+
+
+def check_instruction(text: str) -> None:
+    """Refuse what no user could mean as an instruction.
+
+    Raises:
+        RowRejected: BAD_INSTRUCTION: blank, over `MAX_INSTRUCTION` characters, or with a line break, a control
+            character or half of a surrogate pair in it.
+    """
+    if not any(character.isalnum() for character in text):
+        raise RowRejected(Reason.BAD_INSTRUCTION, "no letter or digit in it")
+    if len(text) > MAX_INSTRUCTION:
+        raise RowRejected(Reason.BAD_INSTRUCTION, f"{len(text)} characters, at most {MAX_INSTRUCTION}")
+    bad = next((character for character in text if not _is_text(character)), None)
+    if bad is not None:
+        raise RowRejected(Reason.BAD_INSTRUCTION, f"character U+{ord(bad):04X} in it")
+
+
+def _is_text(character: str) -> bool:
+    """Line and paragraph separators, control characters and lone surrogates are not."""
+    code = ord(character)
+    return not (code < 32 or 127 <= code < 160 or code in (0x2028, 0x2029) or 0xD800 <= code < 0xE000)
+
+
+def _checked(instruction: str) -> str:
+    check_instruction(instruction)
+    return instruction
+
+
+def _parsed(phrase: str) -> Phrase:
+    text = clean(phrase)
+    if not any(word.strip("'\"") not in _EMPTY and any(map(str.isalnum, word)) for word in text.split()):
+        raise RowRejected(Reason.EMPTY_PHRASE, "the phrase names nothing")
+    return parse(text)
+
+
+def _definite(phrase: Phrase, num_instances: int) -> str:
+    """The phrase as something that is there: "the blue bird on top of the tree"."""
+    head = _agreed(phrase, num_instances)
+    determiner = phrase.determiner
+    if determiner in ("every", "each") or determiner.split()[:1] in (["all"], ["both"]) or determiner in _POSSESSIVES:
+        article = determiner
+    elif determiner in _NUMBERS:
+        article = f"the {determiner}"
+    else:
+        article = "" if len(head) == 1 and head[0] in _PRONOUNS else "the"
+    if head[:1] == ["other"] and not determiner and is_plural(head[-1]):
+        article = "the"
+    return _line(article, head, phrase.tail)
+
+
+def _indefinite(phrase: Phrase, num_instances: int) -> str:
+    """The phrase as something new: "a blue bird on top of the tree"."""
+    head, place = _place_last(_agreed(phrase, num_instances), phrase.tail)
+    tail = " ".join(filter(None, [phrase.tail, place]))
+    determiner = phrase.determiner
+    if determiner in _POSSESSIVES or determiner in _NUMBERS:
+        return _line(determiner, head, tail)
+    if head[0] == "other" and len(head) > 1:
+        return _line("other" if is_plural(head[-1]) else "another", head[1:], tail)
+    parts = _conjuncts(head)
+    if len(parts) > 1:
+        named = [_line(_new_article(part, "", 1, part[-1]), part, "") for part in parts]
+        return _line("", [" and ".join(named)], tail)
+    return _line(_new_article(head, tail, num_instances, phrase.head[-1]), head, tail)
+
+
+def _new_article(head: list[str], tail: str, num_instances: int, noun: str) -> str:
+    """What goes before something new; ``noun`` is the head's last word as the phrase had it."""
+    first, last = head[0], head[-1]
+    if len(head) == 1 and (last in ("one", "ones") or last in _PRONOUNS):
+        return ""
+    if first in _DEFINITE or _is_superlative(first) or first.endswith(("'s", "s'")):
+        return "the"
+    if first in _ORDINALS:
+        return "the" if "from the" in tail or len(head) == 1 else "a"
+    if (last in _RELATIONAL and tail.startswith("of ")) or (len(head) == 1 and last in _UNIQUE):
+        return "the"
+    if is_uncountable(last):
+        return "some"
+    if is_plural(last) or (num_instances > 1 and pluralize(last) == last):
+        countable = num_instances < len(NUMBER_WORDS) and not is_always_plural(noun) and not first[0].isdigit()
+        return NUMBER_WORDS[num_instances] if num_instances > 1 and countable else ""
+    return article_for(first)
+
+
+def _conjuncts(head: Sequence[str]) -> list[list[str]]:
+    """The things in a head: "man and woman" is two, "black and white cat" is one."""
+    words = list(head)
+    if "and" in words[1:-1]:
+        middle = words.index("and", 1)
+        if words[middle - 1] not in COLOURS:
+            return [words[:middle], *_conjuncts(words[middle + 1 :])]
+    return [words]
+
+
+def _agreed(phrase: Phrase, num_instances: int) -> list[str]:
+    """The head, its noun plural where the phrase refers to several things."""
+    head = list(phrase.head)
+    single = num_instances < 2 or phrase.determiner in ("every", "each") or len(_conjuncts(head)) > 1
+    if single or head[-1] in _PRONOUNS or head[-1] in _ORDINALS or head[-1] in _RELATIONAL:
+        return head
+    return [*head[:-1], pluralize(head[-1], num_instances)]
+
+
+def _place_last(head: list[str], tail: str) -> tuple[list[str], str]:
+    """Give "left zebra" as "zebra" and "on the left": what is added cannot be told apart by where it is."""
+    for place in _PLACES:
+        length = place.count(" ") + 1
+        rest = head[length:]
+        if " ".join(head[:length]) != place or not rest:
+            continue
+        if {rest[-1], rest[-1].removesuffix("s"), rest[0]} & _PARTS or "from the" in tail:
+            return head, ""
+        return rest, place_in_words(_MOST.get(place, place))
+    return head, ""
+
+
+def _is_superlative(word: str) -> bool:
+    return (word.endswith("est") and len(word) > 5 and word not in _NOT_SUPERLATIVE) or word.endswith("most")
+
+
+def _line(article: str, head: list[str], tail: str) -> str:
+    return " ".join(filter(None, [article, *head, tail]))

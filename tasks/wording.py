@@ -1,0 +1,153 @@
+"""Step ``word_edits``: captions and an instruction for every edit; removals are also reversed.
+
+Paper section 3.2: the input and output of a removal are swapped and "remove the blue bird on top of the tree"
+becomes "add a blue bird on top of the tree". The two pairs name each other in ``reversed_pair_id``.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from catalog.digests import value_digest
+from catalog.errors import RowRejected
+from catalog.store import ShardWriter
+from tasks.backends.calls import call_batch
+from tasks.backends.protocols import InstructionRequest
+from tasks.grammar import check_instruction
+from tasks.row_images import RowImages
+from tasks.steps import Row, StepContext
+
+REVERSED = {"object_removal": "object_addition"}
+_BATCH = 16
+_CARRIED = (
+    "edit_type",
+    "region_id",
+    "group_id",
+    "dataset",
+    "split",
+    "licence",
+    "source_image",
+    "target_image",
+    "edit_mask",
+    "phrase",
+    "label",
+    "mask",
+    "bbox",
+    "keypoints",
+    "parameters",
+    "reason",
+    "detail",
+)
+
+
+def word_edits(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
+    """Yield each edit's pair, followed by the reversed pair where the edit has one."""
+    images = RowImages(context.roots, capacity=2 * _BATCH)
+    edits = iter(context.rows)
+    while batch := list(islice(edits, _BATCH)):
+        pairs = [pair for edit in batch for pair in _pairs(edit, context.backend_ids)]
+        requests = {pair["pair_id"]: _request(edit, pair) for edit, pair in _zip(batch, pairs)}
+        _caption(context, images, batch, pairs)
+        _instruct(context, [pair for pair in pairs if pair["reason"] is None], requests)
+        yield from pairs
+
+
+def _pairs(edit: Mapping[str, Any], backends: tuple[str, ...]) -> list[Row]:
+    """The pair of an edit and its reverse, without words yet."""
+    carried = {name: edit[name] for name in _CARRIED}
+    pair: Row = {
+        "pair_id": value_digest(["pair", edit["edit_id"], backends])[:32],
+        "vision_task": "image_editing",
+        "backends": [*edit["backends"], *backends],
+        **carried,
+    }
+    if edit["edit_type"] not in REVERSED:
+        return [pair]
+    back = pair | {
+        "pair_id": value_digest(["reversed", edit["edit_id"], backends])[:32],
+        "edit_type": REVERSED[edit["edit_type"]],
+        "source_image": pair["target_image"],
+        "target_image": pair["source_image"],
+        "reversed_pair_id": pair["pair_id"],
+    }
+    return [pair | {"reversed_pair_id": back["pair_id"]}, back]
+
+
+def _zip(edits: list[Row], pairs: list[Row]) -> Iterator[tuple[Row, Row]]:
+    """Each pair with the edit that it comes from."""
+    remaining = iter(pairs)
+    for edit in edits:
+        for _ in range(2 if edit["edit_type"] in REVERSED else 1):
+            yield edit, next(remaining)
+
+
+def _request(edit: Mapping[str, Any], pair: Mapping[str, Any]) -> InstructionRequest:
+    return InstructionRequest(
+        edit_type=pair["edit_type"],
+        phrase=edit["phrase"],
+        label=edit["label"],
+        attributes=tuple(edit["attributes"] or ()),
+        relations=tuple((item["predicate"], item["object"]) for item in edit["relations"] or ()),
+        num_instances=edit["num_instances"] or 1,
+    )
+
+
+def _caption(context: StepContext, images: RowImages, edits: list[Row], pairs: list[Row]) -> None:
+    """Caption each distinct picture once, with the labels of what is in it, and give the pairs their captions."""
+    pictures: dict[tuple[str, str], tuple[np.ndarray, list[str], list[str]]] = {}
+    for edit in edits:
+        if edit["reason"] is None:
+            labels, known = list(edit["image_labels"] or ()), list(edit["captions"] or ())
+            without = _without(labels, edit["label"], edit["num_instances"] or 1)
+            pictures[_place(edit, "source")] = (images.read(edit["source_image"]), labels, known)
+            pictures[_place(edit, "target")] = (images.read(edit["target_image"]), without, [])
+    columns = [list(column) for column in zip(*pictures.values(), strict=True)]
+    if not columns:
+        return
+    answers = call_batch("captioner", context.backends["captioner"], *columns)
+    captions = dict(zip(pictures, answers, strict=True))
+    for edit, pair in _zip(edits, pairs):
+        if pair["reason"] is None:
+            before, after = captions[_place(edit, "source")], captions[_place(edit, "target")]
+            if pair["edit_type"] != edit["edit_type"]:
+                before, after = after, before
+            _give(pair, "source_caption", before)
+            _give(pair, "target_caption", after)
+
+
+def _instruct(context: StepContext, pairs: list[Row], requests: Mapping[str, InstructionRequest]) -> None:
+    if not pairs:
+        return
+    answers = call_batch("instructor", context.backends["instructor"], [requests[pair["pair_id"]] for pair in pairs])
+    for pair, answer in zip(pairs, answers, strict=True):
+        try:
+            if isinstance(answer, str):
+                check_instruction(answer)
+        except RowRejected as rejected:
+            answer = rejected
+        _give(pair, "instruction", answer)
+
+
+def _give(pair: Row, column: str, answer: str | RowRejected) -> None:
+    """An answer into its column, or what went wrong into the pair's reason."""
+    if isinstance(answer, RowRejected):
+        pair |= {"reason": str(answer.reason), "detail": answer.detail}
+    else:
+        pair[column] = answer
+
+
+def _place(edit: Mapping[str, Any], side: str) -> tuple[str, str]:
+    """A picture and the labels that it is captioned with: pictures of one photo with equal labels are one."""
+    image = edit[f"{side}_image"]["sha256"]
+    return image, edit["edit_id"] if side == "target" else "|".join(edit["image_labels"] or ())
+
+
+def _without(labels: list[str], label: str | None, num_instances: int) -> list[str]:
+    """The labels of the picture once the object is gone."""
+    rest = list(labels)
+    for _ in range(num_instances):
+        if label in rest:
+            rest.remove(label)
+    return rest

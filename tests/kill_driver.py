@@ -1,0 +1,108 @@
+"""Builds in child processes that kill themselves at a chosen file operation; used by test_kill.py.
+
+``python kill_driver.py HOME PROFILE WORKERS FIRST STEP``: first counts the file operations of an undisturbed
+build, then for every STEP-th operation from FIRST forks a build into a fresh folder that dies by SIGKILL right
+before it, and again right after it, runs it once more undisturbed, and compares every byte. Prints one JSON line.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from plain_build import build
+
+from catalog.workspace import Workspace
+from tasks.profiles import read_profile
+from tasks.steps import STEPS, _function
+
+OPERATIONS = ("write", "fsync", "replace", "unlink", "ftruncate", "open", "mkdir")
+
+
+def files(home: Path) -> dict[str, str]:
+    """Every file below ``home`` by its digest."""
+    return {
+        path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(home.rglob("*"))
+        if path.is_file()
+    }
+
+
+def count_operations(deadly: int | None, after: bool, counter: list[int]) -> None:
+    """Count calls of ``os`` that change files; die at number ``deadly``, before or after it has happened."""
+    lock = threading.Lock()
+
+    def wrap(real):
+        def counted(*args, **kwargs):
+            with lock:
+                number = counter[0]
+                counter[0] += 1
+            if number == deadly and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = real(*args, **kwargs)
+            if number == deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return counted
+
+    for name in OPERATIONS:
+        setattr(os, name, wrap(getattr(os, name)))
+
+
+def fork(work) -> tuple[int, str]:
+    """Run ``work`` in a forked child; returns its wait status and what it sent back."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        status = 1
+        try:
+            os.write(writing, str(work()).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        text = answer.read()
+    return os.waitpid(pid, 0)[1], text
+
+
+def main() -> None:
+    """See the module's docstring."""
+    home, profile_path, workers, first, step = sys.argv[1:]
+    profile = read_profile(Path(profile_path))
+    for name in STEPS:
+        _function(STEPS[name])  # import everything before forking
+
+    def run(folder: Path, deadly: int | None = None, after: bool = False) -> tuple[int, str]:
+        def work() -> int:
+            counter = [0]
+            count_operations(deadly, after, counter)
+            build(Workspace(folder), profile, int(workers))
+            return counter[0]
+
+        return fork(work)
+
+    status, answer = run(Path(home) / "undisturbed")
+    assert status == 0, "the undisturbed build failed"
+    expected, num_operations = files(Path(home) / "undisturbed"), int(answer)
+    killed, wrong = 0, []
+    for deadly in range(int(first), num_operations, int(step)):
+        for after in (False, True):
+            folder = Path(home) / "killed"
+            shutil.rmtree(folder, ignore_errors=True)
+            status, _ = run(folder, deadly, after)
+            killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            again, _ = run(folder)
+            if again != 0 or files(folder) != expected:
+                wrong.append([deadly, after])
+    print(json.dumps({"operations": num_operations, "killed": killed, "wrong": wrong, "files": len(expected)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,500 @@
+"""The mix: equals a naive draw in plain Python, for any threads and shard layout; appends move nothing else."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from catalog.errors import ConfigError, MixError, ShardError
+from catalog.manifests import read_manifest, write_manifest
+from catalog.mix_plans import MixPlan
+from catalog.mixes import build_mix
+from catalog.policies import Policy
+from catalog.schema import MIX, SCHEMA_VERSION
+from catalog.workspace import Workspace
+
+INFRA = Path(__file__).parents[2] / "infra" / "mixes"
+EVERYTHING = Policy(name="everything", version=1, description="", conditions=())
+AESTHETIC = Policy.parse(
+    {"name": "low", "version": 1, "condition": [{"name": "low", "score": "target_aesthetic", "minimum": 4.0}]}, "low"
+)
+ONE = {"name": "all", "weight": 1.0}
+STRICTNESS = ("train", "val", "test")
+
+
+def make_plan(*sources: dict[str, Any], seed: int = 0, barred: tuple[str, ...] = ()) -> MixPlan:
+    return MixPlan.parse({"name": "test", "seed": seed, "source": list(sources)}, "test.toml", barred)
+
+
+def lower_md5(text: str) -> int:
+    """DuckDB's md5_number_lower: the last eight bytes of the digest as one number."""
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+
+
+def naive_mix(pairs: list[dict[str, Any]], accepted: set[str], plan: MixPlan) -> list[dict[str, Any]]:
+    """The mix, drawn row by row: no histogram, no threshold."""
+    strictest: dict[str, str] = {}
+    for pair in pairs:
+        known = strictest.get(pair["group_id"], "train")
+        strictest[pair["group_id"]] = max(known, pair["split"], key=STRICTNESS.index)
+    usable: dict[str, list[tuple[dict[str, Any], str]]] = {source.name: [] for source in plan.sources}
+    for pair in pairs:
+        split = strictest[pair["group_id"]]
+        digests = {pair["group_id"], pair["source_image"]["sha256"]}
+        digests |= {pair["target_image"]["sha256"]} if pair["target_image"] else set()
+        if pair["reason"] or pair["pair_id"] not in accepted:
+            continue
+        if split == "train" and digests & set(plan.barred):
+            continue
+        for source in plan.sources:
+            filters = {key: getattr(source, key) for key in ("dataset", "vision_task", "edit_type")}
+            if all(value is None or pair[key] == value for key, value in filters.items()):
+                usable[source.name].append((pair, split))
+                break
+    train, rest = [], []
+    for source in plan.sources:
+        mine = [pair for pair, split in usable[source.name] if split == "train"]
+        mine.sort(key=lambda pair: (lower_md5(f"{plan.seed}:draw:{pair['pair_id']}"), pair["pair_id"]))
+        passes = int(source.weight)
+        extra = round((source.weight - passes) * len(mine))
+        for place, pair in enumerate(mine):
+            train += [(pair, source.name, repeat) for repeat in range(passes + (place < extra))]
+        rest += [(pair, source.name, split) for pair, split in usable[source.name] if split != "train"]
+    train.sort(key=lambda draw: lower_md5(f"{plan.seed}:order:{draw[2]}:{draw[0]['pair_id']}"))
+    rest.sort(key=lambda draw: (STRICTNESS.index(draw[2]), draw[0]["pair_id"]))
+    rows = [
+        pair | {"position": position, "split": "train", "mix_source": name, "repeat": repeat}
+        for position, (pair, name, repeat) in enumerate(train)
+    ]
+    rows += [pair | {"position": None, "split": s, "mix_source": name, "repeat": 0} for pair, name, s in rest]
+    return [{column: row[column] for column in MIX.names} for row in rows]
+
+
+def some_pairs(make_pair: Any, num_pairs: int, **given: Any) -> list[dict[str, Any]]:
+    return [
+        make_pair(
+            f"pair {i:04d}",
+            dataset=("sample", "coco")[i % 2],
+            vision_task=("image_editing", "segmentation")[i % 3 == 0],
+            split=("train", "train", "train", "train", "val", "test")[i % 6],
+            **given,
+        )
+        for i in range(num_pairs)
+    ]
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    raw = pq.read_schema(path).metadata
+    found: dict[str, Any] = json.loads(raw[b"ieiw"])
+    return found
+
+
+def data_pages(path: Path) -> bytes:
+    """The file without its footer, which names the input shards."""
+    data = path.read_bytes()
+    return data[: -8 - int.from_bytes(data[-8:-4], "little")]
+
+
+# -- files ------------------------------------------------------------------------------------------------------
+
+
+def test_packaged_mixes_are_valid_and_named_like_their_files() -> None:
+    for name in ("demo", "paper"):
+        assert MixPlan.read(INFRA / f"{name}.toml").name == name
+
+
+def test_the_papers_mix_gives_table_1_where_the_official_weights_do() -> None:
+    """Set sizes of the paper's section 4.1; Table 1: 245k keypoints, 425k editing. Enhancement is known not to fit."""
+    sizes = {"coco_keypoints": 149, "crowdpose": 35, "mpii": 22, "aic": 378}
+    sizes |= {"instructpix2pix": 561, "magicbrush": 8, "gier": 5, "gqa_inpaint": 131}
+    sizes |= {"phrasecut": 85, "replacement": 51, "photo_request": 23}
+    weights = {source.dataset: source.weight for source in MixPlan.read(INFRA / "paper.toml").sources}
+    keypoints = sum(weights[name] * sizes[name] for name in list(sizes)[:4])
+    editing = sum(weights[name] * sizes[name] for name in list(sizes)[4:])
+    assert keypoints == pytest.approx(245, rel=0.02) and editing == pytest.approx(425, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"name": "a", "source": []}, "no [[source]]"),
+        ({"name": "a"}, "no [[source]]"),
+        ({"source": [ONE]}, "lacks 'name'"),
+        ({"name": "A b", "source": [ONE]}, "lower-case"),
+        ({"name": "a", "seed": 0.5, "source": [ONE]}, "whole number"),
+        ({"name": "a", "sources": [ONE]}, "unknown keys: sources"),
+        ({"name": "a", "source": [ONE, ONE]}, "two sources alike"),
+        ({"name": "a", "source": [{"name": "x"}]}, "lacks 'weight'"),
+        ({"name": "a", "source": [ONE | {"weight": -1}]}, "weight from 0"),
+        ({"name": "a", "source": [ONE | {"weight": 1e9}]}, "weight from 0"),
+        ({"name": "a", "source": [ONE | {"weight": float("nan")}]}, "finite"),
+        ({"name": "a", "source": [ONE | {"weight": "1"}]}, "a number"),
+        ({"name": "a", "source": [ONE | {"vision_task": "editing"}]}, "unknown vision_task"),
+        ({"name": "a", "source": [ONE | {"dataset": ""}]}, "empty 'dataset'"),
+        ({"name": "a", "source": [ONE | {"split": "val"}]}, "unknown keys: split"),
+    ],
+)
+def test_each_mistake_in_a_mix_file_is_one_sentence(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(MixError) as caught:
+        MixPlan.parse(values, "test.toml")
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_list_of_barred_images_is_read_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mix.toml").write_text(
+        'name = "a"\nbarred = "barred.txt"\n[[source]]\nname = "all"\nweight = 1\n'
+    )
+    (tmp_path / "barred.txt").write_text(f"# benchmarks\n{'B' * 64}  photo.jpg\n\n{'a' * 64}\n")
+    assert MixPlan.read(tmp_path / "mix.toml").barred == ("a" * 64, "b" * 64)
+    (tmp_path / "barred.txt").write_text("photo.jpg\n")
+    with pytest.raises(MixError, match=r"line 1.*64 hexadecimal"):
+        MixPlan.read(tmp_path / "mix.toml")
+    (tmp_path / "barred.txt").unlink()
+    with pytest.raises(MixError, match="barred images"):
+        MixPlan.read(tmp_path / "mix.toml")
+
+
+# -- draws ------------------------------------------------------------------------------------------------------
+
+pair_rows = st.fixed_dictionaries(
+    {
+        "dataset": st.sampled_from(["a", "b"]),
+        "vision_task": st.sampled_from(["image_editing", "segmentation"]),
+        "edit_type": st.sampled_from(["object_removal", None]),
+        "split": st.sampled_from(["train", "train", "val", "test"]),
+        "group_id": st.sampled_from([f"group {i}" for i in range(12)]),
+        "reason": st.sampled_from([None, None, None, "no_change"]),
+    }
+)
+weights = st.sampled_from([0.0, 0.3, 0.5, 1.0, 1.5, 2.3])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(pair_rows, max_size=30),
+    scores=st.lists(st.sampled_from([3.0, 5.0]), min_size=30, max_size=30),
+    chosen=st.tuples(weights, weights, weights),
+    seed=st.integers(0, 3),
+)
+def test_the_mix_equals_a_naive_draw(
+    tmp_path_factory: Any, make_build: Any, make_pair: Any, rows: Any, scores: Any, chosen: Any, seed: int
+) -> None:
+    workspace = Workspace(tmp_path_factory.mktemp("mix"))
+    pairs = [make_pair(f"pair {i * 11 % 31:02d}", **row) for i, row in enumerate(rows)]
+    score_rows = [
+        {"pair_id": pair["pair_id"], "target_aesthetic": score} for pair, score in zip(pairs, scores, strict=False)
+    ]
+    make_build(workspace, pairs, score_rows, shard_size=5)
+    sources = [
+        {"name": "b editing", "dataset": "b", "vision_task": "image_editing", "weight": chosen[0]},
+        {"name": "removal", "edit_type": "object_removal", "weight": chosen[1]},
+        {"name": "segmentation", "vision_task": "segmentation", "weight": chosen[2]},
+    ]
+    plan = make_plan(*[one | {"allow_empty": True} for one in sources], seed=seed, barred=("group 3",))
+    accepted = {
+        pair["pair_id"]
+        for pair, row in zip(pairs, score_rows, strict=True)
+        if pair["vision_task"] != "image_editing" or row["target_aesthetic"] >= 4.0
+    }
+    expected = naive_mix(pairs, accepted, plan)
+    output = workspace.catalog / "mix.parquet"
+    if not any(row["position"] is not None for row in expected):
+        with pytest.raises(MixError, match="draws no training sample"):
+            build_mix(workspace, ["build-ieiw"], AESTHETIC, plan, output)
+        assert not output.exists()
+        return
+    summary = build_mix(workspace, ["build-ieiw"], AESTHETIC, plan, output, threads=1)
+    table = pq.read_table(output)
+    assert table.schema.equals(MIX)
+    assert table.to_pylist() == expected
+    for split, count in (("train", summary.num_train), ("val", summary.num_val), ("test", summary.num_test)):
+        assert count == sum(row["split"] == split for row in expected)
+    for source in summary.sources:
+        drawn = [row for row in expected if row["mix_source"] == source.name]
+        assert source.drawn == sum(row["split"] == "train" for row in drawn)
+        assert source.available == source.rejected + source.barred + source.train + source.val + source.test
+    claimed = sum(source.available for source in summary.sources)
+    assert claimed + summary.num_unclaimed == sum(pair["reason"] is None for pair in pairs)
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.29, 0.5, 1.0, 2.3])
+def test_a_weight_draws_exactly_its_share(
+    workspace: Workspace, make_build: Any, make_pair: Any, weight: float
+) -> None:
+    make_build(workspace, [make_pair(f"p{i}") for i in range(1000)], shard_size=1000)
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": weight}), output)
+    rows = pq.read_table(output).to_pylist()
+    assert len(rows) == round(weight * 1000)
+    assert [row["position"] for row in rows] == list(range(len(rows)))
+    times = {row["pair_id"]: 0 for row in rows}
+    for row in rows:
+        times[row["pair_id"]] += 1
+    assert set(times.values()) <= {int(weight), int(weight) + 1}
+    assert len({(row["pair_id"], row["repeat"]) for row in rows}) == len(rows)
+
+
+def test_bytes_do_not_depend_on_threads_or_layout(tmp_path: Path, make_build: Any, make_pair: Any) -> None:
+    pairs = some_pairs(make_pair, 9000)
+    plan = make_plan({"name": "edit", "vision_task": "image_editing", "weight": 1.3}, ONE | {"weight": 0.4})
+    whole, pages, described = set(), set(), set()
+    for number, (threads, size, order) in enumerate([(1, 3000, 1), (2, 3000, 1), (4, 3000, 1), (2, 1111, -1)]):
+        workspace = Workspace(tmp_path / str(number))
+        make_build(workspace, pairs[::order], shard_size=size)
+        output = workspace.catalog / "mix.parquet"
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, plan, output, threads=threads)
+        pages.add(data_pages(output))
+        found = metadata(output)
+        builds = found.pop("builds")
+        assert len(builds[0]["pairs"]) == -(-9000 // size)
+        described.add(json.dumps(found))
+        if size == 3000:
+            whole.add(output.read_bytes())
+    assert len(whole) == len(pages) == len(described) == 1
+
+
+def test_row_groups_of_the_inputs_do_not_matter(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    manifest = make_build(workspace, some_pairs(make_pair, 500), shard_size=250)
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    before = output.read_bytes()
+    for path in manifest.paths(workspace, "pairs"):
+        table = pq.read_table(path)
+        pq.write_table(table, path, row_group_size=17, compression="none")
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    assert output.read_bytes() == before
+
+
+def test_row_groups_of_the_mix_have_a_fixed_size(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    make_build(workspace, [make_pair(f"p{i}") for i in range(3000)], shard_size=3000)
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": 3}), output)
+    groups = pq.ParquetFile(output).metadata
+    sizes = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+    assert sizes == [4096, 4096, 808]
+
+
+def test_the_seed_decides_order_and_remainder(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    make_build(workspace, [make_pair(f"p{i}") for i in range(200)], shard_size=200)
+    drawn = []
+    for seed in (0, 0, 1):
+        output = workspace.catalog / "mix.parquet"
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": 0.5}, seed=seed), output)
+        drawn.append(pq.read_table(output)["pair_id"].to_pylist())
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert set(drawn[0]) != set(drawn[2])
+
+
+def test_appended_rows_move_no_earlier_draw(tmp_path: Path, make_build: Any, make_pair: Any) -> None:
+    pairs = [make_pair(f"p{i:03d}") for i in range(300)]
+    draws = []
+    for count in (200, 300):
+        workspace = Workspace(tmp_path / str(count))
+        make_build(workspace, pairs[:count], shard_size=100)
+        output = workspace.catalog / "mix.parquet"
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": 1.5}), output)
+        rows = pq.read_table(output, columns=["pair_id", "repeat"]).to_pylist()
+        draws.append([(row["pair_id"], row["repeat"]) for row in rows])
+    old = {f"p{i:03d}" for i in range(200)}
+    before, after = draws[0], [draw for draw in draws[1] if draw[0] in old]
+    kept = set(before) & set(after)
+    assert [draw for draw in before if draw in kept] == [draw for draw in after if draw in kept]
+    # Whole passes stay whole. The remainder stays a prefix of the old pairs by hash: only its length may change.
+    remainders = [{pair_id for pair_id, repeat in draw if repeat == 1} for draw in (before, after)]
+    assert remainders[0] <= remainders[1] or remainders[1] <= remainders[0]
+    assert {draw for draw in before if draw[1] == 0} == {draw for draw in after if draw[1] == 0}
+
+
+def test_a_group_takes_its_strictest_split_even_from_unusable_pairs(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    make_build(
+        workspace,
+        [
+            make_pair("a", group_id="g", split="train"),
+            make_pair("b", group_id="g", split="val"),
+            make_pair("c", group_id="g", split="test", reason="no_change"),
+            make_pair("d", group_id="h", split="train"),
+            make_pair("e", group_id=None, split="val"),
+            make_pair("f", group_id=None, split="train"),
+        ],
+    )
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    rows = pq.read_table(output).to_pylist()
+    assert {row["pair_id"]: row["split"] for row in rows} == {
+        "a": "test",
+        "b": "test",
+        "d": "train",
+        "e": "val",
+        "f": "train",
+    }
+    assert all((row["position"] is None) == (row["split"] != "train") for row in rows)
+
+
+def test_barred_images_do_not_train_and_are_counted(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    pairs = [make_pair(name) for name in "abcde"] + [make_pair("f", split="test")]
+    barred = (
+        pairs[0]["source_image"]["sha256"],
+        pairs[1]["target_image"]["sha256"],
+        pairs[2]["group_id"],
+        pairs[5]["group_id"],
+    )
+    make_build(workspace, pairs)
+    output = workspace.catalog / "mix.parquet"
+    summary = build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE, barred=barred), output)
+    rows = pq.read_table(output).to_pylist()
+    assert {row["pair_id"] for row in rows if row["split"] == "train"} == {"d", "e"}
+    assert {row["pair_id"] for row in rows if row["split"] == "test"} == {"f"}
+    assert summary.sources[0].barred == 3
+    assert metadata(output)["plan"]["barred"]["num_images"] == 4
+
+
+# -- several builds ---------------------------------------------------------------------------------------------
+
+
+def test_builds_are_joined_and_shared_pairs_count_once(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    shared = [make_pair(f"s{i}") for i in range(10)]
+    moved = [
+        pair | {"source_image": pair["source_image"] | {"path": "elsewhere.tar", "offset": 9}} for pair in shared
+    ]
+    make_build(workspace, [*shared, make_pair("a")], name="first", shard_size=4)
+    make_build(workspace, [*moved, make_pair("b")], name="second", shard_size=6)
+    outputs = []
+    for number, builds in enumerate((["first", "second"], ["second", "first"], ["first"])):
+        output = workspace.catalog / f"{number}.parquet"
+        build_mix(workspace, builds, EVERYTHING, make_plan(ONE), output)
+        outputs.append(pq.read_table(output).to_pylist())
+    assert outputs[0] == outputs[1]
+    assert {row["pair_id"] for row in outputs[0]} == {row["pair_id"] for row in shared} | {"a", "b"}
+    assert len(outputs[0]) == 12 and len(outputs[2]) == 11
+
+
+def test_a_pair_rejected_in_one_build_is_not_drawn(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    pairs = [make_pair("a"), make_pair("b")]
+    make_build(workspace, pairs, [{"pair_id": name, "target_aesthetic": 5.0} for name in "ab"], name="first")
+    make_build(
+        workspace,
+        pairs,
+        [{"pair_id": name, "target_aesthetic": score} for name, score in (("a", 5.0), ("b", 3.0))],
+        name="second",
+    )
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["first", "second"], AESTHETIC, make_plan(ONE), output)
+    assert pq.read_table(output)["pair_id"].to_pylist() == ["a"]
+
+
+def test_different_pairs_of_one_name_are_refused_by_name(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    make_build(workspace, [make_pair("same"), make_pair("other")], name="first")
+    make_build(workspace, [make_pair("same", instruction="remove the dog")], name="second")
+    output = workspace.catalog / "mix.parquet"
+    with pytest.raises(MixError, match="called same: mix"):
+        build_mix(workspace, ["first", "second"], EVERYTHING, make_plan(ONE), output)
+    with pytest.raises(MixError, match="each named once"):
+        build_mix(workspace, ["first", "first"], EVERYTHING, make_plan(ONE), output)
+    with pytest.raises(MixError, match="Got none"):
+        build_mix(workspace, [], EVERYTHING, make_plan(ONE), output)
+
+
+# -- what goes wrong --------------------------------------------------------------------------------------------
+
+
+def test_empty_sources_are_refused_unless_allowed(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    make_build(workspace, [make_pair("a"), make_pair("b", vision_task="segmentation", split="val")])
+    output = workspace.catalog / "mix.parquet"
+    nothing = {"name": "nothing", "dataset": "nowhere", "weight": 1.0}
+    held_out = {"name": "held out", "vision_task": "segmentation", "weight": 2.0}
+    with pytest.raises(MixError, match=r"nothing \(0 pairs.*held out \(1 pairs, 1 accepted, 0 in train"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(nothing, held_out, ONE), output)
+    allowed = make_plan(nothing | {"allow_empty": True}, held_out | {"weight": 0}, ONE)
+    summary = build_mix(workspace, ["build-ieiw"], EVERYTHING, allowed, output)
+    assert [source.drawn for source in summary.sources] == [0, 0, 1]
+    assert summary.num_val == 1
+
+
+def test_a_mix_without_training_rows_is_refused(
+    workspace: Workspace, make_build: Any, make_pair: Any
+) -> None:
+    output = workspace.catalog / "mix.parquet"
+    for name, pairs in (("none", []), ("held-out", [make_pair("a", split="val")])):
+        make_build(workspace, pairs, name=name)
+        with pytest.raises(MixError, match="no training sample"):
+            build_mix(workspace, [name], EVERYTHING, make_plan(ONE | {"allow_empty": True}), output)
+    assert not output.exists() and not list(workspace.home.rglob("*.tmp"))
+
+
+def test_an_unknown_split_is_refused(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    make_build(workspace, [make_pair("a"), make_pair("b", split="dev")])
+    with pytest.raises(MixError, match="Got dev"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), workspace.catalog / "mix.parquet")
+
+
+def test_a_failed_write_leaves_the_old_mix_and_nothing_else(
+    workspace: Workspace, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_build(workspace, [make_pair("a")])
+    output = workspace.catalog / "mix.parquet"
+    output.parent.mkdir(exist_ok=True)
+    output.write_bytes(b"old")
+
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("catalog.parquet_streams.publish", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    assert output.read_bytes() == b"old"
+    assert not list(workspace.home.rglob("*.tmp"))
+
+
+def test_a_torn_input_is_one_sentence(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    manifest = make_build(workspace, some_pairs(make_pair, 100), shard_size=100)
+    output = workspace.catalog / "mix.parquet"
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    path = manifest.paths(workspace, "pairs")[0]
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ShardError, match="verify"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    with pytest.raises(ConfigError, match="at least 1"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output, threads=0)
+    with pytest.raises(ConfigError, match="like 4GB"):
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output, memory_limit="much")
+
+
+def test_the_file_says_what_it_was_made_from(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    manifest = make_build(workspace, some_pairs(make_pair, 60))
+    output = workspace.catalog / "mix.parquet"
+    plan = make_plan(ONE, seed=7)
+    summary = build_mix(workspace, ["build-ieiw"], EVERYTHING, plan, output)
+    found = metadata(output)
+    assert found["schema_version"] == SCHEMA_VERSION and found["table"] == "mix"
+    assert (found["name"], found["seed"], found["plan"]) == ("test", 7, plan.as_dict())
+    assert found["builds"][0]["pairs"] == [shard.sha256 for shard in manifest.tables["pairs"]]
+    verdicts = read_manifest(workspace, "build-ieiw.everything").tables["verdicts"]
+    assert found["builds"][0]["verdicts"] == [shard.sha256 for shard in verdicts]
+    assert found["policy"]["sha256"] == EVERYTHING.digest()
+    assert found["num_train"] == summary.num_train == found["sources"][0]["drawn"] == 40
+    assert str(workspace.home) not in json.dumps(found)
+
+
+def test_a_build_made_again_is_decided_again(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    output = workspace.catalog / "mix.parquet"
+    make_build(workspace, [make_pair("a")])
+    build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
+    write_manifest(workspace, make_build(workspace, [make_pair("a"), make_pair("b")]))
+    assert build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output).num_train == 2

@@ -1,0 +1,207 @@
+"""Checkpoints that are whole or absent: ``checkpoints/step-00000040/`` with three tensor files and a manifest.
+
+::
+
+    unet.safetensors        weights, float32
+    averages.safetensors    their moving average
+    optimizer.safetensors   AdamW: <parameter>/step, <parameter>/exp_avg, <parameter>/exp_avg_sq
+    manifest.json           written last: digests of the files, samples seen, mix, configuration, its own digest
+
+A folder gets its name by one rename after everything in it is on disk, and loses it by one rename before it is
+removed. So after a kill at any moment the named folders are whole; unnamed rests go when the next run starts.
+Nothing is unpickled.
+"""
+
+import json
+import platform
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from catalog.digests import file_digest, value_digest
+from catalog.durable import TEMPORARY_SUFFIX
+from catalog.errors import CheckpointError
+from trainer.config import changed_fields
+from trainer.pipeline_folder import publish_folder
+
+FORMAT = 1
+
+_NAME = re.compile(r"step-(\d{8,})")
+_FILES = ("unet", "averages", "optimizer")
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint must agree on with the run that resumes from it."""
+
+    config: Mapping[str, Any]
+    """The configuration as JSON values."""
+    mix_sha256: str
+    frozen_sha256: str
+    """Of the autoencoder and the text encoder."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that training needs to go on, by name of tensor."""
+
+    samples_seen: int
+    unet: Mapping[str, Tensor]
+    averages: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+
+    @property
+    def files(self) -> dict[str, Mapping[str, Tensor]]:
+        """Tensors by file."""
+        return {"unet": self.unet, "averages": self.averages, "optimizer": self.optimizer}
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after ``step`` optimizer steps is."""
+    return folder / f"step-{step:08d}"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoints in ``folder``, oldest first."""
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def remove_rests(folder: Path) -> None:
+    """Remove what a killed run left half written or half removed. Only while nobody writes."""
+    for path in folder.glob("step-*" + TEMPORARY_SUFFIX):
+        shutil.rmtree(path)
+
+
+def save_checkpoint(folder: Path, step: int, state: TrainingState, identity: Identity, keep_last: int) -> Path:
+    """Write one checkpoint and drop all but the ``keep_last`` newest; returns its path.
+
+    One that is already there is left as it is: equal steps of one run are equal.
+    """
+    from safetensors.torch import save_file
+
+    path = checkpoint_path(folder, step)
+    if not path.exists():
+        temporary = _rest(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, tensors in state.files.items():
+            save_file(_on_cpu(tensors), temporary / f"{name}.safetensors")
+        _write_manifest(temporary, step, state.samples_seen, identity)
+        publish_folder(temporary, path)
+    for old in list_checkpoints(folder)[:-keep_last]:
+        shutil.rmtree(old.rename(_rest(old)))
+    return path
+
+
+def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
+    """Read one checkpoint back, after checking every byte of it and that it belongs to this run.
+
+    Raises:
+        CheckpointError: torn, or of another mix, configuration or model.
+    """
+    from safetensors.torch import load_file
+
+    manifest = _read_manifest(path)
+    _check_identity(path, manifest, identity)
+    for name, recorded in manifest["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise _torn(path, f"{name} is missing")
+        if file.stat().st_size != recorded["bytes"] or file_digest(file) != recorded["sha256"]:
+            raise _torn(path, f"{name} is not what was written")
+    tensors = {name: load_file(path / f"{name}.safetensors") for name in _FILES}
+    return TrainingState(samples_seen=manifest["samples_seen"], **tensors)
+
+
+def check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Same names and shapes, else CheckpointError: the checkpoint of another network."""
+    for name in sorted(found.keys() | wanted.keys()):
+        ours, theirs = wanted.get(name), found.get(name)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (theirs, ours)]
+            raise CheckpointError(
+                f"{path} must hold the tensors of this run's model, but {name} is {shapes[0]} instead of "
+                f"{shapes[1]}: choose another --output or the model it was trained with"
+            )
+
+
+def checkpoint_digest(path: Path) -> str:
+    """The digest that names a checkpoint's content: of its manifest, which has those of the files."""
+    return str(_read_manifest(path)["sha256"])
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _rest(path: Path) -> Path:
+    return path.with_name(path.name + TEMPORARY_SUFFIX)
+
+
+def _write_manifest(folder: Path, step: int, samples_seen: int, identity: Identity) -> None:
+    files = sorted(folder.glob("*.safetensors"))
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "step": step,
+        "samples_seen": samples_seen,
+        "mix_sha256": identity.mix_sha256,
+        "frozen_sha256": identity.frozen_sha256,
+        "config": dict(identity.config),
+        "files": {f.name: {"bytes": f.stat().st_size, "sha256": file_digest(f)} for f in files},
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
+    }
+    manifest["sha256"] = value_digest(manifest)
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        digest = manifest.pop("sha256")
+        whole = digest == value_digest(manifest) and set(manifest["files"]) == {
+            f"{name}.safetensors" for name in _FILES
+        }
+    except FileNotFoundError as error:
+        raise _torn(path, f"{_MANIFEST} is missing") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _torn(path, f"{_MANIFEST} is not what was written") from error
+    if not whole:
+        raise _torn(path, f"{_MANIFEST} is not what was written")
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path} must have checkpoint format {FORMAT}, got {manifest['format']}: "
+            "resume it with the version that wrote it, or choose another --output"
+        )
+    return {**manifest, "sha256": digest}
+
+
+def _check_identity(path: Path, manifest: Mapping[str, Any], identity: Identity) -> None:
+    if manifest["mix_sha256"] != identity.mix_sha256:
+        raise CheckpointError(
+            f"{path} must belong to the mix of this run, but it was trained on mix {manifest['mix_sha256'][:12]} "
+            f"and --catalog is now {identity.mix_sha256[:12]}: restore that mix or choose another --output"
+        )
+    if changes := changed_fields(manifest["config"], identity.config):
+        raise CheckpointError(
+            f"{path} must have the configuration of this run, but it differs ({'; '.join(changes)}): "
+            "undo the change or choose another --output"
+        )
+    if manifest["frozen_sha256"] != identity.frozen_sha256:
+        raise CheckpointError(
+            f"{path} must belong to this autoencoder and text encoder, but it was trained with others: "
+            "restore the model folder or choose another --output"
+        )
+
+
+def _torn(path: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {path} is torn ({what}): remove this folder to go on from the checkpoint before it"
+    )

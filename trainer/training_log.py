@@ -1,0 +1,96 @@
+"""The training log: one row per optimizer step, in Parquet and in TensorBoard.
+
+The Parquet file is rewritten whole before each checkpoint, so the log of a resumed run has each step once.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.durable import write_file
+from catalog.schema import VISION_TASKS
+from trainer.run_folder import RunFolder
+
+TRAINING_LOG = pa.schema(
+    [
+        ("step", pa.int64()),  # optimizer steps done, from 1
+        ("samples_seen", pa.int64()),
+        ("loss", pa.float64()),  # equation 1, mean over the global batch
+        *[(f"loss_{task}", pa.float64()) for task in VISION_TASKS],  # null where the step had no such sample
+        ("learning_rate", pa.float64()),
+        ("grad_norm", pa.float64()),  # before clipping
+        ("num_rejected", pa.int64()),  # mix rows of this step that could not be rendered
+        ("samples_digest", pa.string()),  # of all samples of the step: equal for any number of ranks
+        ("samples_per_s", pa.float64()),
+        ("data_wait_share", pa.float64()),  # of the step's time, [0, 1], mean over ranks
+        ("memory_mib", pa.float64()),  # peak of the first rank: on the GPU, or resident
+        ("seconds", pa.float64()),
+    ]
+)
+
+REJECTED_ROWS = pa.schema(
+    [
+        ("index", pa.int64()),  # sample index in the run
+        ("position", pa.int64()),  # of the mix
+        ("pair_id", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+class TrainingLog:
+    """Rows so far, of this start and those before it."""
+
+    def __init__(self, folder: RunFolder, first_step: int, samples_seen: int) -> None:
+        """Continue the log after ``first_step`` steps; rows of later steps, lost by a kill, are dropped."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._folder = folder
+        self.rows = [row for row in _read(folder.log) if row["step"] <= first_step]
+        self.rejected = [row for row in _read(folder.rejected) if row["index"] < samples_seen]
+        events = str(folder.tensorboard)
+        self._events: Any = SummaryWriter(events, purge_step=first_step + 1)  # type: ignore[no-untyped-call]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Note one step."""
+        assert row.keys() == set(TRAINING_LOG.names)
+        self.rows.append(row)
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._events.add_scalar(name, value, row["step"])
+
+    def flush(self) -> None:
+        """Put all rows on disk."""
+        self._events.flush()
+        _write(self._folder.log, self.rows, TRAINING_LOG)
+        if self.rejected or self._folder.rejected.exists():
+            _write(self._folder.rejected, self.rejected, REJECTED_ROWS)
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._events.close()
+
+
+def mean_losses(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Mean loss over the first and over the last tenth of the steps (at least one step each)."""
+    losses = [float(row["loss"]) for row in rows]
+    if not losses:  # the log of a finished run was removed
+        return math.nan, math.nan
+    count = max(1, len(losses) // 10)
+    return sum(losses[:count]) / count, sum(losses[-count:]) / count
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist() if path.is_file() else []
+    return rows
+
+
+def _write(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    write_file(path, [sink.getvalue()])
