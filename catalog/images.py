@@ -278,8 +278,8 @@ def encode_png(image: np.ndarray) -> bytes:
         Image.fromarray(image).save(stream, "PNG", compress_level=6)
         return stream.getvalue()
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, (image.dtype, image.shape)
-    flags = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
-    flags += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE, cv2.IMWRITE_PNG_COMPRESSION, 3]
+    flags = [cv2.IMWRITE_PNG_COMPRESSION, 3, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB]
+    flags += [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]  # last: the level resets it
     done, data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]), flags)
     assert done
     return data.tobytes()

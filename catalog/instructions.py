@@ -66,6 +66,7 @@ _SLOTS: dict[str, set[str]] = {
     "watermark_removal": set(),
 }
 _JOINT_SLOTS = {"color", "joint"}
+_SIDED = re.compile(r"left|right|lft|rgt|clock|east|west|\b[lr]\b|\brt\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(the|an?)\s+(?=\S)", re.IGNORECASE)
 _DETERMINED = re.compile(
     r"(this|that|these|those|my|your|his|her|its|our|their|all|both|each|every|everyone|everything)\b", re.IGNORECASE
@@ -200,3 +201,13 @@ def definite(phrase: str) -> str:
     if _DETERMINED.match(words):
         return words
     return "the " + _ARTICLE.sub("", words, count=1) if _ARTICLE.match(words) else f"the {words}"
+
+
+def names_a_side(words: str) -> bool:
+    """Whether mirroring the picture could make ``words`` wrong. Cautious: "bright" counts too."""
+    return _SIDED.search(words) is not None
+
+
+def other_side(joint: str) -> str:
+    """A joint's name in the mirrored picture: "left knee" becomes "right knee"."""
+    return re.sub(r"\b(left|right)\b", lambda side: "right" if side[0] == "left" else "left", joint)

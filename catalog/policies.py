@@ -6,7 +6,9 @@ verdict that it gives. All candidates and all scores stay; another policy gives 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,20 @@ class Condition:
         """The threshold, unless a quantile decides it."""
         return self.maximum if self.minimum is None else self.minimum
 
+    def is_about(self, vision_task: str | None, edit_type: str | None) -> bool:
+        """Whether a pair of this kind must fulfil the condition."""
+        return vision_task == "image_editing" if self.edit_types is None else edit_type in self.edit_types
+
+    def value(self, scores: Mapping[str, Any]) -> float | None:
+        """What the condition looks at in a row of scores; None where one of them is null or not finite."""
+        first, *second = (scores.get(name) for name in self.scores)
+        if any(item is None or not isfinite(item) for item in (first, *second)):
+            return None
+        return abs(first - second[0]) if second else first
+
     def holds(self, value: float | None, threshold: float | None) -> bool:
         """Whether a value passes, as the SQL has it."""
-        if value is None or threshold is None or not abs(value) < float("inf"):
+        if value is None or threshold is None or not isfinite(value):
             return False
         return value >= threshold if self.wants_large else value <= threshold
 
@@ -107,6 +120,15 @@ class Policy:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise fields.wrong(f"names two conditions alike ({', '.join(twice)}): verdicts need to tell them apart")
         return cls(name=name, version=version, description=description, conditions=conditions)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Policy":
+        """The policy that `as_dict` describes, as manifests keep it."""
+        conditions = [
+            Condition(**{key: tuple(item) if isinstance(item, list) else item for key, item in condition.items()})
+            for condition in values["conditions"]
+        ]
+        return cls(**{**values, "conditions": tuple(conditions)})
 
     def as_dict(self) -> dict[str, Any]:
         """The policy as JSON values, without comments and layout of its file."""

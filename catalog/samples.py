@@ -8,9 +8,8 @@ alone, so the sample at one position of the plan is the same on any machine, aft
     keypoint_detection      view: a square around the person; target: a disc on each joint that is asked for
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,6 +22,8 @@ from catalog.instructions import (
     ColorRule,
     Rgb,
     color_table,
+    names_a_side,
+    other_side,
     word_enhancement,
     word_keypoints,
     word_segmentation,
@@ -34,8 +35,6 @@ from catalog.targets import ALPHA, RADIUS, disc_radius, render_keypoints, render
 from catalog.views import View, person_view, square_view, whole_view
 
 Crop = Literal["by_task", "square", "resize"]
-
-_SIDED = re.compile(r"left|right|lft|rgt|clock|east|west|\b[lr]\b|\brt\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,7 @@ class RenderOptions:
     colors: ColorRule = "corrected"
     """Colour names: see `catalog.instructions.color_table`."""
     flip_probability: float = 0.0
-    """Chance to mirror a sample whose words name no side; joint names change sides with it. (Official code: 0.5,
-    but 0 for referring segmentation and GIER.)"""
+    """Chance to mirror a sample whose words name no side; joints change sides (official code: 0.5, referring 0)."""
     templates: Path = TEMPLATES
     """Folder of the template files."""
 
@@ -213,9 +211,9 @@ def _render_keypoints(
     options: RenderOptions,
     joints: Sequence[str] | None,
 ) -> Sample:
-    """A disc on each asked joint. Only labelled joints in view are asked for, hidden ones (visibility 1) included.
+    """A disc on each asked joint: labelled ones in view, hidden (visibility 1) included.
 
-    (The official code also asks for unlabelled joints and then draws nothing.)
+    Unlabelled ones are never asked for (corrected: the official code asks, and draws nothing).
     """
     labelled = [joint for joint in row["keypoints"] or () if joint["visibility"]]
     if not labelled:
@@ -225,15 +223,14 @@ def _render_keypoints(
     points = np.array([[joint["x"], joint["y"]] for joint in labelled])
     box = row["bbox"] or [*points.min(axis=0), *(np.ptp(points, axis=0) + 1)]
     height, width = source.shape[:2]
-    view = person_view(box, height, width, options.size, options.person_scale, flipped)
+    view = replace(person_view(box, height, width, options.size, options.person_scale), flipped=flipped)
     shown = view.show_points(points)
-    names = [_other_side(joint["name"]) if flipped else joint["name"] for joint in labelled]
+    names = [other_side(joint["name"]) if flipped else joint["name"] for joint in labelled]
     in_view = {names[place]: int(place) for place in np.flatnonzero(view.contains(shown))}
     chosen = _draw_joints(in_view, joints, rng, options.max_keypoints)
     colors = _draw_colors("keypoint_detection", len(chosen), rng, options)
     asked = [(names[place], color) for place, (color, _) in zip(chosen, colors, strict=True)]
-    pixels = view.show_image(source)
-    radius = disc_radius(options.size, options.radius)
+    pixels, radius = view.show_image(source), disc_radius(options.size, options.radius)
     return Sample(
         pair_id=row["pair_id"],
         instruction=word_keypoints(asked, subject, rng, options.templates),
@@ -266,19 +263,13 @@ def _choose_view(
     resize = options.crop == "resize" or (options.crop == "by_task" and vision_task == "image_editing")
     box = mask_box(region) if region is not None and region.any() and options.keep_region and not resize else None
     square = square_view(height, width, options.size, rng, box)
-    flipped = _draw_flip(words, rng, options)
     view = whole_view(height, width, options.size) if resize else square
-    return View(view.x, view.y, view.width, view.height, view.size, flipped)
+    return replace(view, flipped=_draw_flip(words, rng, options))
 
 
 def _draw_flip(words: str, rng: np.random.Generator, options: RenderOptions) -> bool:
     """Whether to mirror; never where the words name a side."""
-    return rng.random() < options.flip_probability and not _SIDED.search(words)
-
-
-def _other_side(joint: str) -> str:
-    """A joint's name in the mirrored picture."""
-    return re.sub(r"\b(left|right)\b", lambda side: "right" if side[0] == "left" else "left", joint)
+    return rng.random() < options.flip_probability and not names_a_side(words)
 
 
 def _draw_joints(

@@ -65,7 +65,7 @@ class View:
         """The window's pixels; zero where it reaches beyond the array."""
         height, width = array.shape[:2]
         left, top = max(0, self.x), max(0, self.y)
-        right, bottom = min(width, self.x + self.width), min(height, self.y + self.height)
+        right, bottom = max(left, min(width, self.x + self.width)), max(top, min(height, self.y + self.height))
         inside = array[top:bottom, left:right]
         if inside.shape[:2] == (self.height, self.width):
             return inside
@@ -74,9 +74,9 @@ class View:
         return window
 
 
-def whole_view(height: int, width: int, size: int, flipped: bool = False) -> View:
+def whole_view(height: int, width: int, size: int) -> View:
     """The whole image, its aspect ratio not kept (official code: editing pairs)."""
-    return View(0, 0, width, height, size, flipped)
+    return View(0, 0, width, height, size)
 
 
 def square_view(
@@ -85,7 +85,6 @@ def square_view(
     size: int,
     rng: np.random.Generator,
     region: Sequence[float] | None = None,
-    flipped: bool = False,
 ) -> View:
     """A square as large as the short side, at a random place along the long side.
 
@@ -96,7 +95,6 @@ def square_view(
         rng: draws the place; always once, so that later draws do not depend on the image's shape.
         region: box [x, y, width, height] to keep in view: whole if it fits, else as much of it as possible. None:
             anywhere (official code, which may cut away what the instruction names).
-        flipped: mirror left and right.
     """
     side = min(height, width)
     axis = 0 if width >= height else 1
@@ -106,7 +104,7 @@ def square_view(
         first, last = sorted((int(np.floor(start)), int(np.ceil(end)) - side))
         low, high = min(max(low, first), high), max(min(high, last), low)
     offset = low + int(rng.random() * (high - low + 1))
-    return View(*((offset, 0) if axis == 0 else (0, offset)), side, side, size, flipped)
+    return View(*((offset, 0) if axis == 0 else (0, offset)), side, side, size)
 
 
 def person_view(box: Sequence[float], height: int, width: int, size: int, scale: float, flipped: bool = False) -> View:
@@ -124,4 +122,4 @@ def person_view(box: Sequence[float], height: int, width: int, size: int, scale:
         raise RowRejected(Reason.OUT_OF_RANGE, f"box {list(box)} has no part in an image of {width} x {height}")
     side = max(1, round(scale * max(right - left, bottom - top)))
     corner = round((left + right - side) / 2), round((top + bottom - side) / 2)
-    return View(*corner, side, side, size, flipped)
+    return View(*corner, side, side, size)

@@ -44,27 +44,33 @@ UNITS = {
     "miou": "share",
     "psnr": "dB",
     "ssim": "share",
-    "identical_share": "share",
+    "capped_share": "share",
     "text_similarity": "cosine",
+    "direction_similarity": "cosine",
+    "source_similarity": "cosine",
     "aesthetic": "score",
     "outside_difference": "levels of 255",
     "outside_changed_share": "share",
+    "rows_left_out": "rows",
 }
 """Unit of each metric in the metric rows. A share is in [0, 1] where the paper prints percent."""
 
 METRICS_OF = {
     "keypoint_detection": ("ap", "ap50", "ap75"),
     "segmentation": ("ciou", "giou", "miou"),
-    "image_enhancement": ("psnr", "ssim", "identical_share"),
+    "image_enhancement": ("psnr", "capped_share", "ssim"),
     "image_editing": (
         "text_similarity",
+        "direction_similarity",
+        "source_similarity",
         "aesthetic",
         "outside_difference",
         "outside_changed_share",
         "psnr",
-        "identical_share",
+        "capped_share",
     ),
 }
+"""Metrics by vision task, in the order of the rows."""
 
 _KEYPOINTS = {"COCO val2017": 71.2, "HumanArt val": 51.4, "AP-10K": 15.9}
 

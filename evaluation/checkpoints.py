@@ -121,7 +121,8 @@ def image_size(folder: Path, largest: int = 256) -> int:
     unet, autoencoder = _read_config(folder / "unet"), _read_config(folder / "vae")
     try:
         stride = 2 ** (len(autoencoder["block_out_channels"]) - 1)
-        return min(largest, int(unet["sample_size"]) * stride)
+        side: int = min(largest, int(unet["sample_size"]) * stride)
+        return side
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder} must give sample_size and block_out_channels in its configurations ({error}): set --size"

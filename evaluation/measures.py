@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from catalog.errors import BackendError, RowRejected
-from catalog.samples import Sample
 from catalog.targets import decode_mask_target
-from evaluation.keypoint_metrics import KeypointPrediction, KeypointTruth, keypoint_precision
-from evaluation.keypoint_reading import read_prediction, read_truth
+from evaluation.cases import Case
+from evaluation.keypoint_metrics import KeypointTruth, keypoint_precision
+from evaluation.keypoint_reading import ReadJoints, merge_joints, read_joints, read_truth
 from evaluation.metrics import (
     PSNR_CAP,
     Image,
@@ -29,14 +29,6 @@ from evaluation.metrics import (
 from tasks.backends.calls import call_batch
 from tasks.backends.protocols import AestheticScorer, PairSimilarity
 from tasks.backends.registry import backend_id
-
-
-@dataclass(frozen=True)
-class Case:
-    """One pair under evaluation: its row of the mix, and the row rendered."""
-
-    row: Mapping[str, Any]
-    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ class SegmentationMeasure:
         for case, prediction in zip(cases, predictions, strict=True):
             sample = case.sample
             assert sample.mask is not None, sample.pair_id
-            mask = decode_mask_target(sample.source, prediction, sample.colors[0])
+            mask = decode_mask_target(sample.source, prediction, sample.colors[0][1])
             overlap = mask_overlap(mask, sample.mask)
             self._overlaps.append(overlap)
             if case.row["label"]:
@@ -115,21 +107,22 @@ class KeypointMeasure:
     """Joints read from the discs that were asked for, moved back to the source image (paper section 4.2)."""
 
     def __init__(self) -> None:
-        self._predictions: list[KeypointPrediction] = []
-        self._truths: list[KeypointTruth] = []
+        self._parts: dict[str, list[ReadJoints]] = {}  # by pair: one per sample
+        self._truths: dict[str, KeypointTruth] = {}
 
     def observe(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
         """Decode the discs of each sample."""
         for case, prediction in zip(cases, predictions, strict=True):
-            self._predictions.append(read_prediction(case.sample, prediction))
-            self._truths.append(read_truth(case.row, case.sample))
+            pair_id = case.sample.pair_id
+            self._parts.setdefault(pair_id, []).append(read_joints(case.sample, prediction))
+            self._truths.setdefault(pair_id, read_truth(case.row))
 
     def metrics(self) -> list[Metric]:
-        """AP, AP at 0.50 and at 0.75."""
-        precision = keypoint_precision(self._predictions, self._truths)
+        """AP, AP at 0.50 and at 0.75, over people."""
+        people = [merge_joints(parts) for parts in self._parts.values()]
+        precision = keypoint_precision(people, list(self._truths.values()))
         values = (None, None, None) if precision is None else (precision.ap, precision.ap50, precision.ap75)
-        num_samples = sum(bool(truth.keypoints) for truth in self._truths)
-        return [Metric(name, value, num_samples) for name, value in zip(("ap", "ap50", "ap75"), values, strict=True)]
+        return [Metric(name, value, len(people)) for name, value in zip(("ap", "ap50", "ap75"), values, strict=True)]
 
 
 class EnhancementMeasure:

@@ -125,7 +125,7 @@ def _pack(samples: Sequence[Sample], images: Sequence[Image]) -> bytes:
 def _unpack(path: Path, samples: Sequence[Sample]) -> list[Image]:
     images = []
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             for place, sample in enumerate(samples):
                 member = tar.extractfile(_member_name(place, sample))
                 if member is None:

@@ -1,6 +1,7 @@
 """The few calls to a Prefect server that need no Prefect client: plain JSON over HTTP, standard library only."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 _TIMEOUT_SECONDS = 30
 FINAL_STATES = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _PAGE = 200
+_BUSY = 503  # what the server says while SQLite is locked by one of its own services
+_BUSY_SECONDS = 30.0
 
 
 class PrefectApi:
@@ -17,7 +20,21 @@ class PrefectApi:
         self.url = url.rstrip("/")
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send ``body`` as JSON and return the answer. Raises OSError (URLError) where nothing answers."""
+        """Send ``body`` as JSON and return the answer; asks again while the server's database is busy.
+
+        Raises:
+            OSError: nothing answers, or the answer is an error (urllib.error.HTTPError).
+        """
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                return self._call_once(method, path, body)
+            except urllib.error.HTTPError as error:
+                if error.code != _BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
+
+    def _call_once(self, method: str, path: str, body: Any) -> Any:
         request = urllib.request.Request(
             self.url + path,
             method=method,
@@ -31,7 +48,7 @@ class PrefectApi:
     def is_healthy(self) -> bool:
         """Whether the server answers."""
         try:
-            return self.call("GET", "/health") is True
+            return self._call_once("GET", "/health", None) is True
         except (OSError, ValueError):
             return False
 

@@ -1,5 +1,6 @@
 """A picture of a build for human eyes: source, mask, target and instruction of a hash-chosen handful of pairs."""
 
+from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -19,9 +20,10 @@ from catalog.workspace import Workspace
 from tasks.row_images import RowImages
 from tasks.steps import Row
 
-_CELL = 256  # pixels, longer side of a picture
-_TEXT = 44  # pixels of text under a row of pictures
+_CELL = 200  # pixels, longer side of a picture
+_TEXT = 44  # pixels of text under three pictures
 _GAP = 8
+_COLUMNS = 2  # pairs beside each other
 _MASK_COLOUR = (255, 64, 160)
 
 
@@ -43,17 +45,20 @@ def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, pe
     roots = Roots.read(workspace.roots_path)
     images = RowImages(roots)
     font = ImageFont.load_default(15)
-    line = _CELL + _TEXT + _GAP
-    sheet = Image.new("RGB", (3 * _CELL + 4 * _GAP, line * len(rows) + _GAP), "white")
+    block = (3 * (_CELL + _GAP) + 2 * _GAP, _CELL + _TEXT + _GAP)
+    lines = -(-len(rows) // _COLUMNS)
+    sheet = Image.new("RGB", (_COLUMNS * block[0] + _GAP, lines * block[1] + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for number, row in enumerate(rows):
-        top = _GAP + number * line
+        left, top = (
+            _GAP + place * size for place, size in zip((number % _COLUMNS, number // _COLUMNS), block, strict=True)
+        )
         pictures, instruction = _pictures(row, roots, images)
         for column, picture in enumerate(pictures):
-            sheet.paste(_fit(picture), (_GAP + column * (_CELL + _GAP), top))
+            sheet.paste(_fit(picture), (left + column * (_CELL + _GAP), top))
         caption = f"{row['edit_type'].replace('_', ' ')}  ·  {row['dataset']}"
-        draw.text((_GAP, top + _CELL + 3), caption, fill=(120, 120, 120), font=font)
-        draw.text((_GAP, top + _CELL + 21), _shorten(instruction, font, 3 * _CELL), fill="black", font=font)
+        draw.text((left, top + _CELL + 3), caption, fill=(120, 120, 120), font=font)
+        draw.text((left, top + _CELL + 21), _shorten(instruction, font, 3 * _CELL), fill="black", font=font)
     buffer = BytesIO()
     sheet.save(buffer, "PNG", optimize=False)
     write_file(path, [buffer.getvalue()])
@@ -61,7 +66,7 @@ def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, pe
 
 
 def _choose(workspace: Workspace, manifest: Manifest, per_type: int) -> Iterator[Row]:
-    """Usable pairs in hash order: the first few of each edit type, one photo not twice while others remain."""
+    """Usable pairs in hash order, the first few of each edit type: datasets take turns, and so do photos."""
     kept: dict[str, list[tuple[str, Row]]] = {}
     for path in manifest.paths(workspace, "pairs"):
         for row in read_rows(path):
@@ -72,18 +77,22 @@ def _choose(workspace: Workspace, manifest: Manifest, per_type: int) -> Iterator
                 if len(lines) > 64 * per_type:
                     lines[:] = sorted(lines, key=lambda item: item[0])[: 16 * per_type]
     for edit_type in sorted(kept):
-        seen: dict[str, int] = {}
-        ranked = []
+        ranked, seen = [], Counter[str]()
         for place, row in sorted(kept[edit_type], key=lambda item: item[0]):
-            seen[row["group_id"]] = seen.get(row["group_id"], 0) + 1
+            seen[row["group_id"]] += 1
             ranked.append((seen[row["group_id"]], place, row))
-        yield from (row for _, _, row in sorted(ranked, key=lambda item: item[:2])[:per_type])
+        ranked.sort(key=lambda item: item[:2])
+        turns, taken = [], Counter[str]()
+        for number, (_, _, row) in enumerate(ranked):
+            taken[row["dataset"]] += 1
+            turns.append((taken[row["dataset"]], number, row))
+        yield from (row for _, _, row in sorted(turns, key=lambda item: item[:2])[:per_type])
 
 
 def _pictures(row: Row, roots: Roots, images: RowImages) -> tuple[list[np.ndarray], str]:
     """Source, mask over source, target; and the instruction."""
     if row["target_image"] is None or row["instruction"] is None:
-        sample = render_sample(row, roots, seed=0, index=0, options=RenderOptions())
+        sample = render_sample(row, roots, seed=0, index=int(row["pair_id"][:8], 16), options=RenderOptions())
         return [sample.source, np.full_like(sample.source, 255), sample.target], sample.instruction
     source, target = images.read(row["source_image"]), images.read(row["target_image"])
     shown = source.copy() if row["edit_mask"] else np.full_like(source, 255)

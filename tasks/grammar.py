@@ -152,7 +152,8 @@ def _new_article(head: list[str], tail: str, num_instances: int, noun: str) -> s
     if is_uncountable(last):
         return "some"
     if is_plural(last) or (num_instances > 1 and pluralize(last) == last):
-        countable = num_instances < len(NUMBER_WORDS) and not is_always_plural(noun) and not first[0].isdigit()
+        garment = is_always_plural(noun) and not tail.startswith("of ")  # jeans, but not glasses of water
+        countable = num_instances < len(NUMBER_WORDS) and not garment and not first[0].isdigit()
         return NUMBER_WORDS[num_instances] if num_instances > 1 and countable else ""
     return article_for(first)
 

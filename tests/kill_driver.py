@@ -2,7 +2,8 @@
 
 ``python kill_driver.py HOME PROFILE WORKERS FIRST STEP``: first counts the file operations of an undisturbed
 build, then for every STEP-th operation from FIRST forks a build into a fresh folder that dies by SIGKILL right
-before it, and again right after it, runs it once more undisturbed, and compares every byte. Prints one JSON line.
+before it, and again right after it, runs it once more undisturbed, and compares every byte: shards, manifest,
+verdicts and mix. Prints one JSON line.
 """
 
 import hashlib
@@ -12,14 +13,21 @@ import shutil
 import signal
 import sys
 import threading
+from itertools import islice
 from pathlib import Path
 
+import cv2
 from plain_build import build
 
+from catalog.mix_plans import MixPlan
+from catalog.mixes import build_mix
+from catalog.policies import Policy
 from catalog.workspace import Workspace
-from tasks.profiles import read_profile
-from tasks.steps import STEPS, _function
+from tasks.listing import open_source
+from tasks.profiles import Profile, read_profile
+from tasks.steps import STEPS, _backend, _function
 
+INFRA = Path(__file__).parents[1] / "infra"
 OPERATIONS = ("write", "fsync", "replace", "unlink", "ftruncate", "open", "mkdir")
 
 
@@ -72,18 +80,37 @@ def fork(work) -> tuple[int, str]:
     return os.waitpid(pid, 0)[1], text
 
 
+def warm(profile: Profile) -> None:
+    """Import and cache whatever a build needs, so that each forked build is quick; starts no thread."""
+    import scipy.spatial.distance  # noqa: F401 - the quality scorer imports it when it first runs
+
+    cv2.setNumThreads(1)
+    for step in STEPS.values():
+        _function(step)
+        for role in step.roles:
+            _backend(profile, role)
+    for source in profile.sources:
+        reader = open_source(source)
+        for record in islice(reader.read(), 8):
+            if reader.root is None:
+                reader.fetch(record.file)
+
+
 def main() -> None:
     """See the module's docstring."""
     home, profile_path, workers, first, step = sys.argv[1:]
     profile = read_profile(Path(profile_path))
-    for name in STEPS:
-        _function(STEPS[name])  # import everything before forking
+    policy = Policy.read(INFRA / "policies" / "embedded.toml")
+    plan = MixPlan.read(INFRA / "mixes" / "demo.toml")
+    warm(profile)
 
     def run(folder: Path, deadly: int | None = None, after: bool = False) -> tuple[int, str]:
         def work() -> int:
             counter = [0]
             count_operations(deadly, after, counter)
-            build(Workspace(folder), profile, int(workers))
+            workspace = Workspace(folder)
+            build(workspace, profile, int(workers))
+            build_mix(workspace, [profile.name], policy, plan, workspace.catalog / "mix.parquet", threads=1)
             return counter[0]
 
         return fork(work)

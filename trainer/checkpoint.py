@@ -159,7 +159,7 @@ def _write_manifest(folder: Path, step: int, samples_seen: int, identity: Identi
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__)},
     }
     manifest["sha256"] = value_digest(manifest)
-    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

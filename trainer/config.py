@@ -20,6 +20,9 @@ TINY_MODEL = "tiny"
 LATENT_STRIDE = 8
 """Pixels per latent pixel and side: Stable Diffusion's autoencoder."""
 
+MIN_IMAGE_SIZE = 32
+"""Pixels; below it, colours and discs cannot be told apart (`catalog.samples`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -147,13 +150,13 @@ def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list
 
 def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
     """(what must be, whether it is, field, what to do)."""
-    below = max(LATENT_STRIDE, config.image_size // LATENT_STRIDE * LATENT_STRIDE)
+    size = max(MIN_IMAGE_SIZE, config.image_size // LATENT_STRIDE * LATENT_STRIDE)
     rules = [
         (
-            f"a multiple of {LATENT_STRIDE} from {2 * LATENT_STRIDE} on",
-            config.image_size % LATENT_STRIDE == 0 and config.image_size >= 2 * LATENT_STRIDE,
+            f"a multiple of {LATENT_STRIDE} from {MIN_IMAGE_SIZE} on",
+            config.image_size == size,
             "image_size",
-            f"use {max(2 * LATENT_STRIDE, below)}",
+            f"use {size}",
         ),
         ("a folder, a hub id or 'tiny'", bool(config.model), "model", "name one"),
         ("positive and finite", _positive(config.learning_rate), "learning_rate", "the paper's is 1e-4"),

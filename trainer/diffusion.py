@@ -28,10 +28,11 @@ SCHEDULE = {
 def signal_levels() -> Tensor:
     """Cumulative product of 1 - beta_t: the share of signal variance left at step t. float32, (1000,).
 
-    beta_t grows linearly in its square root ("scaled_linear").
+    beta_t grows linearly in its square root ("scaled_linear"). In float32 throughout, as diffusers computes it,
+    so that training and sampling agree to the last bit.
     """
-    root = torch.linspace(BETA_START**0.5, BETA_END**0.5, NUM_TIMESTEPS, dtype=torch.float64)
-    return torch.cumprod(1 - root**2, dim=0).float()
+    root = torch.linspace(BETA_START**0.5, BETA_END**0.5, NUM_TIMESTEPS)
+    return torch.cumprod(1 - root**2, dim=0)
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, levels: Tensor) -> Tensor:

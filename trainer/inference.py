@@ -9,7 +9,7 @@ The second never asks for e(-, -), which is not trained under conditioning dropo
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -65,6 +65,8 @@ def edit(
     """
     seeds = list(range(seed, seed + len(images))) if isinstance(seed, int) else list(seed)
     _check(images, instructions, seeds, num_steps)
+    if guidance not in get_args(Guidance):
+        raise ConfigError(f"guidance must be ip2p or official, got {guidance!r}: choose one of them")
     if not len(images):
         return []
     scheduler = _make_scheduler(sampler)

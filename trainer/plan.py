@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 
 from catalog.digests import file_digest
 from catalog.errors import MixError
+from catalog.samples import sample_fields
 from catalog.schema import MIX
 
+_COLUMNS = ("position", *sample_fields())
 _ROW_GROUPS_IN_MEMORY = 2
 
 
@@ -52,7 +54,7 @@ class TrainingPlan:
         self._file: tuple[int, pq.ParquetFile] | None = None
 
     def row(self, index: int) -> dict[str, Any]:
-        """The mix row of sample ``index`` (any whole number from 0 on), as Python values."""
+        """The mix row of sample ``index`` (any whole number from 0 on), the columns that rendering needs."""
         position = index % self.num_rows
         group = bisect.bisect_right(self._starts, position) - 1
         table = self._group(group).slice(position - self._starts[group], 1)
@@ -63,7 +65,7 @@ class TrainingPlan:
         if group not in self._groups:
             if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
                 self._file = (os.getpid(), _open(self.path))
-            self._groups[group] = self._file[1].read_row_group(group, use_threads=False)
+            self._groups[group] = self._file[1].read_row_group(group, list(_COLUMNS), use_threads=False)
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)

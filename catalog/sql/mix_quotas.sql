@@ -39,7 +39,7 @@ SELECT
     w.ordinal,
     w.passes,
     CASE WHEN w.remainder > 0 THEN min(f.bucket) FILTER (f.num_reached >= w.remainder) ELSE -1 END AS edge_bucket,
-    w.remainder + 1 - coalesce(max(f.num_reached) FILTER (f.num_reached < w.remainder), 0) AS edge_pairs
+    w.remainder - coalesce(max(f.num_reached) FILTER (f.num_reached < w.remainder), 0) AS edge_pairs
 FROM wanted AS w
 LEFT JOIN filled AS f USING (ordinal)
 GROUP BY w.ordinal, w.passes, w.remainder

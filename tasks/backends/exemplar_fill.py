@@ -263,9 +263,11 @@ def _points(mask: np.ndarray) -> _Points:
 
 def _windows(picture: np.ndarray) -> np.ndarray:
     """(H - 6, W - 6, C, 7, 7): a view of every window."""
-    return np.lib.stride_tricks.sliding_window_view(picture, (_SIDE, _SIDE), axis=(0, 1))
+    windows: np.ndarray = np.lib.stride_tricks.sliding_window_view(picture, (_SIDE, _SIDE), axis=(0, 1))
+    return windows
 
 
 def _flat(windows: np.ndarray, centres: _Points) -> np.ndarray:
     """(N, 147): the windows around ``centres``."""
-    return windows[centres[0] - _RADIUS, centres[1] - _RADIUS].reshape(len(centres[0]), windows[0, 0].size)
+    content: np.ndarray = windows[centres[0] - _RADIUS, centres[1] - _RADIUS]
+    return content.reshape(len(centres[0]), windows[0, 0].size)

@@ -47,7 +47,7 @@ class KnnGiqaScorer:
         nearest = np.full((len(embeddings), self._k), np.inf)
         for start in range(0, len(references), _REFERENCES):
             distances = _distances(embeddings, references[start : start + _REFERENCES])
-            for row, ids in enumerate(exclude or ()):
+            for row, ids in enumerate(() if exclude is None else exclude):
                 local = np.asarray(ids, np.int64) - start
                 distances[row, local[(local >= 0) & (local < distances.shape[1])]] = np.inf
             nearest = np.partition(np.concatenate([nearest, distances], axis=1), self._k - 1)[:, : self._k]

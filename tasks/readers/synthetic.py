@@ -13,7 +13,7 @@ A scene holds two to five coloured things, perhaps a person, on a photo or a tex
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,50 +156,54 @@ def _keypoints(thing: Thing, mask: Mask, size: int) -> list[list[Any]]:
 
 def edit_pairs(scene: Scene, size: int) -> Iterator[SourcePair]:
     """A removal, the same in reverse, and a replacement."""
+    removal = _removal(scene, size)
+    yield removal
+    yield replace(
+        removal,
+        source_id=f"{_stem(scene)}.addition",
+        file=removal.target_file,
+        target_file=removal.file,
+        edit_type="object_addition",
+        instruction=addition_instruction(scene.descriptions[scene.removed].text()),
+        source_caption=removal.target_caption,
+        target_caption=removal.source_caption,
+    )
+    yield _replacement(scene, size)
+
+
+def _removal(scene: Scene, size: int) -> SourcePair:
     full, place = f"{_stem(scene)}.png", scene.ground.place
-    less = f"{_stem(scene)}.without-{scene.removed}.png"
-    removed, replaced = scene.things[scene.removed], scene.things[scene.replaced]
-    phrase = scene.descriptions[scene.removed].text()
-    before, after = caption(scene.things, place), caption(scene.without(scene.removed), place)
-    region = _edit_region(scene, scene.removed, (removed,), size)
-    common: dict[str, Any] = {
-        "vision_task": "image_editing",
-        "licence": scene.ground.licence,
-        "group": full,
-    }
-    yield SourcePair(
+    return SourcePair(
         source_id=f"{_stem(scene)}.removal",
         file=full,
-        target_file=less,
+        target_file=f"{_stem(scene)}.without-{scene.removed}.png",
+        vision_task="image_editing",
         edit_type="object_removal",
-        instruction=removal_instruction(phrase),
-        source_caption=before,
-        target_caption=after,
-        region=region,
-        **common,
+        instruction=removal_instruction(scene.descriptions[scene.removed].text()),
+        licence=scene.ground.licence,
+        source_caption=caption(scene.things, place),
+        target_caption=caption(scene.without(scene.removed), place),
+        region=_edit_region(scene, scene.removed, (scene.things[scene.removed],), size),
+        group=full,
     )
-    yield SourcePair(
-        source_id=f"{_stem(scene)}.addition",
-        file=less,
-        target_file=full,
-        edit_type="object_addition",
-        instruction=addition_instruction(phrase),
-        source_caption=after,
-        target_caption=before,
-        region=region,
-        **common,
-    )
-    new = f"{scene.replacement.color} {scene.replacement.kind}"
-    yield SourcePair(
+
+
+def _replacement(scene: Scene, size: int) -> SourcePair:
+    full, place = f"{_stem(scene)}.png", scene.ground.place
+    old, new = scene.things[scene.replaced], scene.replacement
+    phrase = scene.descriptions[scene.replaced].text()
+    return SourcePair(
         source_id=f"{_stem(scene)}.replacement",
         file=full,
         target_file=f"{_stem(scene)}.replaced-{scene.replaced}.png",
+        vision_task="image_editing",
         edit_type="object_replacement",
-        instruction=replacement_instruction(scene.descriptions[scene.replaced].text(), new),
-        source_caption=before,
+        instruction=replacement_instruction(phrase, f"{new.color} {new.kind}"),
+        licence=scene.ground.licence,
+        source_caption=caption(scene.things, place),
         target_caption=caption(scene.after_replacement(), place),
-        region=_edit_region(scene, scene.replaced, (replaced, scene.replacement), size),
-        **common,
+        region=_edit_region(scene, scene.replaced, (old, new), size),
+        group=full,
     )
 
 

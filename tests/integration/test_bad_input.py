@@ -154,7 +154,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[s
     (root / "image_data_split.json").write_text(json.dumps(images))
     (root / "refer_train.json").write_text(json.dumps(tasks))
     profile = home / "profile.toml"
-    embedded = Path("infra/profiles/embedded.toml").read_text()
+    embedded = (Path(__file__).parents[2] / "infra/profiles/embedded.toml").read_text()
     kept = "[split]" + embedded.split("[split]")[1]
     profile.write_text(
         'name = "bad"\nimages_per_shard = 4\n[[source]]\ndataset = "phrasecut"\nreader = "phrasecut"\n'

@@ -14,6 +14,8 @@ from catalog.instructions import (
     TEMPLATES,
     color_table,
     definite,
+    names_a_side,
+    other_side,
     read_templates,
     word_enhancement,
     word_keypoints,
@@ -119,6 +121,17 @@ def test_any_phrase_is_worded_or_rejected_and_never_parsed(phrase: str, seed: in
         assert error.reason == Reason.EMPTY_PHRASE
         return
     assert definite(phrase) in text
+
+
+def test_sides() -> None:
+    assert all(map(names_a_side, ["left dog", "the RIGHTMOST", "lady on the l", "guy at 3 o'clock", "lft one"]))
+    assert not any(map(names_a_side, ["dog", "small red car", "lady", ""]))
+    assert [other_side(name) for name in ("left knee", "right eye", "nose", "upright")] == [
+        "right knee",
+        "left eye",
+        "nose",
+        "upright",
+    ]
 
 
 def test_words_that_cannot_be_found() -> None:

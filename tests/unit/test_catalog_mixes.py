@@ -146,9 +146,7 @@ def test_each_mistake_in_a_mix_file_is_one_sentence(values: dict[str, Any], word
 
 
 def test_a_list_of_barred_images_is_read_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "mix.toml").write_text(
-        'name = "a"\nbarred = "barred.txt"\n[[source]]\nname = "all"\nweight = 1\n'
-    )
+    (tmp_path / "mix.toml").write_text('name = "a"\nbarred = "barred.txt"\n[[source]]\nname = "all"\nweight = 1\n')
     (tmp_path / "barred.txt").write_text(f"# benchmarks\n{'B' * 64}  photo.jpg\n\n{'a' * 64}\n")
     assert MixPlan.read(tmp_path / "mix.toml").barred == ("a" * 64, "b" * 64)
     (tmp_path / "barred.txt").write_text("photo.jpg\n")
@@ -223,9 +221,7 @@ def test_the_mix_equals_a_naive_draw(
 
 
 @pytest.mark.parametrize("weight", [0.1, 0.29, 0.5, 1.0, 2.3])
-def test_a_weight_draws_exactly_its_share(
-    workspace: Workspace, make_build: Any, make_pair: Any, weight: float
-) -> None:
+def test_a_weight_draws_exactly_its_share(workspace: Workspace, make_build: Any, make_pair: Any, weight: float) -> None:
     make_build(workspace, [make_pair(f"p{i}") for i in range(1000)], shard_size=1000)
     output = workspace.catalog / "mix.parquet"
     build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": weight}), output)
@@ -337,9 +333,7 @@ def test_a_group_takes_its_strictest_split_even_from_unusable_pairs(
     assert all((row["position"] is None) == (row["split"] != "train") for row in rows)
 
 
-def test_barred_images_do_not_train_and_are_counted(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_barred_images_do_not_train_and_are_counted(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     pairs = [make_pair(name) for name in "abcde"] + [make_pair("f", split="test")]
     barred = (
         pairs[0]["source_image"]["sha256"],
@@ -360,13 +354,9 @@ def test_barred_images_do_not_train_and_are_counted(
 # -- several builds ---------------------------------------------------------------------------------------------
 
 
-def test_builds_are_joined_and_shared_pairs_count_once(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_builds_are_joined_and_shared_pairs_count_once(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     shared = [make_pair(f"s{i}") for i in range(10)]
-    moved = [
-        pair | {"source_image": pair["source_image"] | {"path": "elsewhere.tar", "offset": 9}} for pair in shared
-    ]
+    moved = [pair | {"source_image": pair["source_image"] | {"path": "elsewhere.tar", "offset": 9}} for pair in shared]
     make_build(workspace, [*shared, make_pair("a")], name="first", shard_size=4)
     make_build(workspace, [*moved, make_pair("b")], name="second", shard_size=6)
     outputs = []
@@ -379,9 +369,7 @@ def test_builds_are_joined_and_shared_pairs_count_once(
     assert len(outputs[0]) == 12 and len(outputs[2]) == 11
 
 
-def test_a_pair_rejected_in_one_build_is_not_drawn(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_a_pair_rejected_in_one_build_is_not_drawn(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     pairs = [make_pair("a"), make_pair("b")]
     make_build(workspace, pairs, [{"pair_id": name, "target_aesthetic": 5.0} for name in "ab"], name="first")
     make_build(
@@ -395,9 +383,7 @@ def test_a_pair_rejected_in_one_build_is_not_drawn(
     assert pq.read_table(output)["pair_id"].to_pylist() == ["a"]
 
 
-def test_different_pairs_of_one_name_are_refused_by_name(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_different_pairs_of_one_name_are_refused_by_name(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     make_build(workspace, [make_pair("same"), make_pair("other")], name="first")
     make_build(workspace, [make_pair("same", instruction="remove the dog")], name="second")
     output = workspace.catalog / "mix.parquet"
@@ -412,9 +398,7 @@ def test_different_pairs_of_one_name_are_refused_by_name(
 # -- what goes wrong --------------------------------------------------------------------------------------------
 
 
-def test_empty_sources_are_refused_unless_allowed(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_empty_sources_are_refused_unless_allowed(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     make_build(workspace, [make_pair("a"), make_pair("b", vision_task="segmentation", split="val")])
     output = workspace.catalog / "mix.parquet"
     nothing = {"name": "nothing", "dataset": "nowhere", "weight": 1.0}
@@ -427,9 +411,7 @@ def test_empty_sources_are_refused_unless_allowed(
     assert summary.num_val == 1
 
 
-def test_a_mix_without_training_rows_is_refused(
-    workspace: Workspace, make_build: Any, make_pair: Any
-) -> None:
+def test_a_mix_without_training_rows_is_refused(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     output = workspace.catalog / "mix.parquet"
     for name, pairs in (("none", []), ("held-out", [make_pair("a", split="val")])):
         make_build(workspace, pairs, name=name)

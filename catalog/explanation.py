@@ -1,0 +1,272 @@
+"""Explain: everything that the tables know about one pair, as data and in words."""
+
+import math
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from catalog.decisions import list_decisions
+from catalog.errors import ShardError, UserError
+from catalog.manifests import Manifest, list_manifests, read_manifest
+from catalog.masks import decode_mask
+from catalog.policies import Condition, Policy
+from catalog.queries import fetch_rows, load_sql, open_database, open_table
+from catalog.roots import Roots
+from catalog.schema import MIX, PAIRS, REGIONS, SCORE_NAMES, SCORES, VERDICTS
+from catalog.store import STORE_ROOT, read_metadata
+from catalog.workspace import Workspace
+
+_BLOCK = 512  # tar's unit: the header right before a member's bytes
+_NUM_NAMED = 5
+
+
+def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dict[str, Any]:
+    """Everything known about a pair, as JSON values.
+
+    Args:
+        workspace: where the builds are.
+        pair_id: the id, or a beginning of it that no other pair has.
+        build: where to look; None: in every build.
+
+    Returns:
+        Keys ``builds``, ``pair``, ``source_image``, ``target_image`` (place, file, tar member), ``edit_area``
+        (pixels and share), ``region``, ``scores``, ``verdicts`` (per policy, each condition with value and
+        threshold), ``mixes`` (per mix file, its draws) and ``group`` (other pairs of the same photo).
+
+    Raises:
+        UserError: no pair, or several pairs begin so.
+    """
+    builds = _builds(workspace, build)
+    found = _find(workspace, builds, pair_id)
+    manifest, row = found[0]
+    with open_database() as connection:
+        for table, schema in (("pairs", PAIRS), ("scores", SCORES), ("regions", REGIONS)):
+            open_table(connection, table, manifest.paths(workspace, table), schema)
+        scores = _first(connection, "SELECT * FROM scores WHERE pair_id = $key", row["pair_id"])
+        region = _first(connection, "SELECT * FROM regions WHERE region_id = $key", row["region_id"])
+        sql = (
+            "SELECT pair_id, vision_task, edit_type, reason FROM pairs "
+            "WHERE group_id = $group AND pair_id <> $key ORDER BY pair_id"
+        )
+        group = fetch_rows(connection, sql, group=row["group_id"], key=row["pair_id"])
+    explanation = {
+        "builds": [one.name for one, _ in found],
+        "pair": row,
+        "source_image": _locate(workspace, row["source_image"]),
+        "target_image": _locate(workspace, row["target_image"]),
+        "edit_area": _area(row["edit_mask"]),
+        "region": region,
+        "scores": scores,
+        "verdicts": _verdicts(workspace, manifest.name, row, scores),
+        "mixes": _draws(workspace, row["pair_id"]),
+        "group": group,
+    }
+    return _plain(explanation)  # type: ignore[no-any-return]
+
+
+def _builds(workspace: Workspace, build: str | None) -> list[Manifest]:
+    names = list_manifests(workspace) if build is None else [build]
+    manifests = [one for one in (read_manifest(workspace, name) for name in names) if "pairs" in one.tables]
+    if not manifests:
+        raise ShardError(f"no build with pairs in {workspace.catalog}: run one first")
+    return manifests
+
+
+def _find(workspace: Workspace, builds: list[Manifest], prefix: str) -> list[tuple[Manifest, dict[str, Any]]]:
+    """The builds that have the pair, each with its row."""
+    found: list[tuple[Manifest, dict[str, Any]]] = []
+    for manifest in builds:
+        with open_database() as connection:
+            open_table(connection, "pairs", manifest.paths(workspace, "pairs"), PAIRS)
+            sql = load_sql("pairs_by_prefix")
+            rows = fetch_rows(connection, sql, prefix=prefix, limit=_NUM_NAMED + 1)
+        found += [(manifest, row) for row in rows]
+    ids = list(dict.fromkeys(row["pair_id"] for _, row in found))
+    if prefix in ids:
+        ids = [prefix]
+    if len(ids) == 1:
+        return [item for item in found if item[1]["pair_id"] == ids[0]]
+    where = ", ".join(manifest.name for manifest in builds)
+    if not ids:
+        raise UserError(f"no pair is called {prefix!r} or begins so in {where}: see `python -m catalog stats`")
+    more = ", ..." if len(ids) > _NUM_NAMED else ""
+    raise UserError(
+        f"several pairs begin with {prefix!r}: give more of the id. They are {', '.join(ids[:_NUM_NAMED])}{more}"
+    )
+
+
+def _first(connection: duckdb.DuckDBPyConnection, sql: str, key: str | None) -> dict[str, Any] | None:
+    rows = fetch_rows(connection, sql, key=key)
+    return rows[0] if rows else None
+
+
+def _locate(workspace: Workspace, image: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Where the bytes are on this machine, and the member to look at where they are in a tar."""
+    if image is None:
+        return None
+    folders = Roots.read(workspace.roots_path).folders if workspace.roots_path.exists() else {}
+    folder = workspace.data if image["root"] == STORE_ROOT else folders.get(image["root"])
+    if folder is None:
+        return {**image, "file": None, "exists": False, "tar_member": None}
+    file = (folder / image["path"]).resolve()
+    member = _tar_member(file, image["offset"]) if file.suffix == ".tar" and file.is_file() else None
+    return {**image, "file": str(file), "exists": file.is_file(), "tar_member": member}
+
+
+def _tar_member(file: Path, offset: int) -> str | None:
+    with file.open("rb") as stream:
+        stream.seek(max(0, offset - _BLOCK))
+        header = stream.read(_BLOCK)
+    try:
+        return tarfile.TarInfo.frombuf(header, "utf-8", "replace").name
+    except tarfile.HeaderError:
+        return None
+
+
+def _area(mask: dict[str, Any] | None) -> dict[str, Any] | None:
+    if mask is None:
+        return None
+    pixels = int(decode_mask(mask).sum())
+    return {"pixels": pixels, "share": pixels / (mask["height"] * mask["width"])}
+
+
+def _verdicts(
+    workspace: Workspace, build: str, pair: dict[str, Any], scores: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    verdicts = []
+    for decision in list_decisions(workspace, build):
+        with open_database() as connection:
+            open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
+            verdict = _first(connection, "SELECT * FROM verdicts WHERE pair_id = $key", pair["pair_id"])
+        policy, thresholds = decision.parameters["policy"], decision.parameters["thresholds"]
+        conditions = [
+            _judge(condition, thresholds[condition.name], pair, scores or {})
+            for condition in Policy.from_dict(policy).conditions
+        ]
+        about = {"policy": policy["name"], "version": policy["version"]}
+        verdicts.append({**about, **(verdict or {"accepted": None}), "conditions": conditions})
+    return verdicts
+
+
+def _judge(
+    condition: Condition, threshold: float | None, pair: dict[str, Any], scores: dict[str, Any]
+) -> dict[str, Any]:
+    value = condition.value(scores)
+    applies = condition.is_about(pair["vision_task"], pair["edit_type"])
+    return {
+        "name": condition.name,
+        "looks_at": condition.looks_at,
+        "value": value,
+        "relation": "at least" if condition.wants_large else "at most",
+        "threshold": threshold,
+        "applies": applies,
+        "holds": condition.holds(value, threshold) if applies else None,
+    }
+
+
+def _draws(workspace: Workspace, pair_id: str) -> list[dict[str, Any]]:
+    mixes = []
+    for path in sorted(workspace.catalog.glob("*.parquet")):
+        if read_metadata(path).get("table") != "mix":
+            continue
+        with open_database() as connection:
+            open_table(connection, "mix", [path], MIX)
+            sql = (
+                "SELECT position, split, mix_source, repeat FROM mix "
+                "WHERE pair_id = $key ORDER BY position, repeat"
+            )
+            mixes.append({"file": path.name, "draws": fetch_rows(connection, sql, key=pair_id)})
+    return mixes
+
+
+def _plain(value: Any) -> Any:
+    """The value with NaN and infinity, which JSON lacks, as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def in_words(explanation: dict[str, Any]) -> str:
+    """The explanation for a reader."""
+    pair, region = explanation["pair"], explanation["region"] or {}
+    kind = pair["edit_type"] or "drawn at load time"
+    lines = [f"{pair['pair_id']}  ({', '.join(explanation['builds'])})", ""]
+    lines += _facts(
+        ("kind", f"{pair['vision_task']}, {kind}"),
+        ("instruction", pair["instruction"] or "worded at load time"),
+        ("usable", "yes" if pair["reason"] is None else f"no: {pair['reason']} ({pair['detail']})"),
+        ("dataset", f"{pair['dataset']}, licence {pair['licence'] or 'not given'}"),
+        ("photo", f"{pair['group_id']}, split {pair['split']}"),
+        ("region", f"{pair['region_id']}: {pair['phrase'] or pair['label'] or 'no words'}"),
+        ("region area", f"{region['area']} pixels" if region.get("area") else None),
+        ("edit area", _area_words(explanation["edit_area"])),
+        ("source", _place_words(explanation["source_image"])),
+        ("target", _place_words(explanation["target_image"]) or "drawn at load time"),
+        ("captions", " -> ".join(filter(None, (pair["source_caption"], pair["target_caption"]))) or None),
+        ("backends", ", ".join(pair["backends"] or [])),
+        ("parameters", pair["parameters"]),
+        ("reversed", pair["reversed_pair_id"]),
+        ("same photo", ", ".join(other["pair_id"] for other in explanation["group"])),
+    )
+    return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
+
+
+def _facts(*facts: tuple[str, str | None]) -> list[str]:
+    return [f"  {name:<12} {text}" for name, text in facts if text]
+
+
+def _area_words(area: dict[str, Any] | None) -> str | None:
+    return None if area is None else f"{area['pixels']} pixels, {area['share']:.2%} of the image"
+
+
+def _place_words(image: dict[str, Any] | None) -> str | None:
+    if image is None:
+        return None
+    size = f"{image['width']}x{image['height']}"
+    if image["file"] is None:
+        return f"{image['root']}/{image['path']}, {size} (roots.json has no folder for {image['root']!r})"
+    member = f", member {image['tar_member']}" if image["tar_member"] else ""
+    gone = "" if image["exists"] else " (missing)"
+    return f"{image['file']}{gone}{member}, {size}, {image['length']} bytes from {image['offset']}"
+
+
+def _score_words(explanation: dict[str, Any]) -> list[str]:
+    scores = explanation["scores"]
+    if scores is None:
+        return ["Not scored."]
+    if scores["reason"]:
+        return [f"Not scored: {scores['reason']} ({scores['detail']})."]
+    known = [(name, f"{scores[name]:.4f}") for name in SCORE_NAMES if scores[name] is not None]
+    return ["Scores, by " + ", ".join(scores["backends"] or []), *(f"  {name:<24} {text}" for name, text in known)]
+
+
+def _verdict_words(explanation: dict[str, Any]) -> list[str]:
+    lines = [] if explanation["verdicts"] else ["No policy has decided yet."]
+    for verdict in explanation["verdicts"]:
+        outcome = "accepted" if verdict["accepted"] else f"rejected: {verdict.get('condition', 'no verdict')}"
+        lines.append(f"Policy {verdict['policy']} v{verdict['version']}: {outcome}")
+        for item in verdict["conditions"]:
+            holds = {True: "holds", False: "fails", None: "is not about this pair"}[item["holds"]]
+            value, threshold = _number(item["value"]), _number(item["threshold"])
+            asked = f"{item['looks_at']} {value}, {item['relation']} {threshold}"
+            lines.append(f"  {item['name']:<24} {holds}: {asked}")
+    return lines
+
+
+def _mix_words(explanation: dict[str, Any]) -> list[str]:
+    lines = [] if explanation["mixes"] else ["There is no mix yet."]
+    for mix in explanation["mixes"]:
+        draws = mix["draws"]
+        positions = ", ".join(str(draw["position"]) for draw in draws if draw["position"] is not None)
+        place = f"at positions {positions}" if positions else "for evaluation"
+        source = f"source {draws[0]['mix_source']}, split {draws[0]['split']}, {place}" if draws else "not drawn"
+        lines.append(f"Mix {mix['file']}: {source}")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,0 +1,120 @@
+"""The held-out rows of a mix as cases: grouped into benchmarks, rendered the same way every time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog.errors import MixError, RowRejected
+from catalog.reasons import Reason
+from catalog.roots import Roots
+from catalog.samples import RenderOptions, Sample, render_sample
+from catalog.schema import MIX, VISION_TASKS
+from evaluation.keypoint_reading import joint_groups
+
+_BY_EDIT_TYPE = ("image_enhancement", "image_editing")
+"""Vision tasks whose edit types are columns of their own (paper Table 5)."""
+
+NOTHING_TO_ASK = (Reason.EMPTY_MASK, Reason.NO_KEYPOINTS)
+"""A region or all joints vanish at the evaluated size: such a row is left out, counted and named."""
+
+
+@dataclass(frozen=True)
+class HeldOutRow:
+    """One row of the mix and its place in its split: the index that its rendering is drawn from."""
+
+    index: int
+    row: Mapping[str, Any]
+
+    @property
+    def benchmark(self) -> tuple[str, str | None]:
+        """(vision_task, edit_type), the latter only where it makes a benchmark of its own."""
+        vision_task = self.row["vision_task"]
+        return vision_task, self.row["edit_type"] if vision_task in _BY_EDIT_TYPE else None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row and one of its samples. A row of keypoints has several, each asks for other joints."""
+
+    row: Mapping[str, Any]
+    sample: Sample
+
+
+Benchmarks = dict[tuple[str, str | None], list[HeldOutRow]]
+
+
+def read_benchmarks(mix: Path, split: str, limit: int | None = None) -> Benchmarks:
+    """Rows of one split in the mix's order, by benchmark; benchmarks by vision task, then edit type.
+
+    Args:
+        mix: the Parquet file.
+        split: val or test.
+        limit: at most so many rows of each benchmark, the first ones; None: all.
+
+    Raises:
+        MixError: no such file, not a mix, or no row of that split.
+    """
+    rows = [HeldOutRow(index, row) for index, row in enumerate(_read_split(mix, split))]
+    if not rows:
+        raise MixError(
+            f"{mix} has no row of split {split!r} to evaluate on: take the other split, or build more images "
+            "and mix again"
+        )
+    benchmarks: Benchmarks = {}
+    for row in sorted(rows, key=lambda row: (VISION_TASKS.index(row.benchmark[0]), row.benchmark[1] or "")):
+        benchmarks.setdefault(row.benchmark, []).append(row)
+    return {benchmark: members[:limit] for benchmark, members in benchmarks.items()}
+
+
+def render_cases(held_out: HeldOutRow, roots: Roots, seed: int, options: RenderOptions) -> list[Case]:
+    """All samples of a row; none where there is nothing to ask at this size (`NOTHING_TO_ASK`).
+
+    Raises:
+        MixError: the row cannot be rendered for any other reason: an evaluation must not shrink unseen.
+    """
+    groups: Sequence[tuple[str, ...] | None] = [None]
+    if held_out.row["vision_task"] == "keypoint_detection":
+        groups = joint_groups(held_out.row, options.max_keypoints)
+    cases = []
+    for joints in groups:
+        try:
+            sample = render_sample(held_out.row, roots, seed=seed, index=held_out.index, options=options, joints=joints)
+        except RowRejected as error:
+            if error.reason in NOTHING_TO_ASK:
+                continue
+            raise MixError(
+                f"pair {held_out.row['pair_id']} of the mix cannot be evaluated ({error}): bring its images back, "
+                "or build and mix again"
+            ) from error
+        cases.append(Case(held_out.row, sample))
+    return cases
+
+
+def batches(cases: Iterator[Case], size: int) -> Iterator[list[Case]]:
+    """Lists of ``size`` cases, the last one shorter."""
+    batch: list[Case] = []
+    for case in cases:
+        batch.append(case)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _read_split(mix: Path, split: str) -> list[dict[str, Any]]:
+    try:
+        missing = sorted(set(MIX.names) - set(pq.read_schema(mix).names))
+        if missing:
+            raise MixError(f"{mix} is not a mix: it has no column {missing[0]!r}; make one with catalog mix")
+        table = pq.read_table(mix, columns=MIX.names, filters=[("split", "=", split)])
+    except FileNotFoundError as error:
+        raise MixError(f"there is no mix at {mix}: make one with `python -m catalog mix`") from error
+    except pa.ArrowInvalid as error:
+        raise MixError(f"{mix} is torn or not Parquet ({error}): make it anew") from error
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows

@@ -1,0 +1,201 @@
+"""Evaluate trained checkpoints and show the results.
+
+    python -m evaluation run --checkpoint runs/demo/pipeline --mix catalog/mix.parquet --steps 10
+    python -m evaluation show --output runs/evaluation
+    python -m evaluation benchmarks --json
+
+Predicted images are kept: a run that was stopped goes on, and a finished one is read back in seconds.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog.errors import ConfigError, UserError
+from catalog.schema import SPLITS
+from catalog.store import read_shard
+from catalog.workspace import Workspace
+from evaluation.benchmarks import MIX_SPLITS, PAPER
+from evaluation.tables import ProgressLine, print_benchmarks, print_rows
+
+_EMBEDDED = {"pair_similarity": "histogram", "aesthetic_scorer": "image-statistics"}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one subcommand; exit status 0."""
+    options = _parse(arguments)
+    command = {"run": _run, "show": _show, "benchmarks": _benchmarks}[options.command]
+    return command(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Read by the libraries when they are imported, below.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
+    from evaluation.run import EvaluationOptions, evaluate
+
+    sampling = SamplingOptions(
+        num_steps=options.steps,
+        text_guidance=options.text_guidance,
+        image_guidance=options.image_guidance,
+        guidance=options.guidance,
+    )
+    predictor = CheckpointPredictor(options.checkpoint, sampling, options.device)
+    evaluation = EvaluationOptions(
+        split=options.split,
+        size=image_size(options.checkpoint) if options.size is None else options.size,
+        limit=options.limit,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
+    with ProgressLine() as progress:
+        rows = evaluate(
+            predictor, options.mix, options.output, _load_helpers(options.profile), evaluation, progress.show
+        )
+    print_rows(rows)
+    sys.stdout.write(
+        f"metric rows  {options.output / 'metrics.parquet'}\npictures     {options.output / 'predictions.png'}\n"
+    )
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    path = options.output / "metrics.parquet"
+    if not path.is_file():
+        raise UserError(f"{options.output} holds no metrics.parquet: run `python -m evaluation run` first")
+    paths = sorted((options.output / "evaluations").glob("*.parquet")) if options.all else [path]
+    for place in paths:
+        rows = read_shard(place).to_pylist()
+        sys.stdout.write(f"{place}\n{_describe(rows)}\n")
+        print_rows(rows)
+    return 0
+
+
+def _describe(rows: list[dict[str, Any]]) -> str:
+    """Whose metrics these are, in one line."""
+    checkpoint = next((row["checkpoint_sha256"] for row in rows if row["checkpoint_sha256"]), None) or "none"
+    config = json.loads(rows[0]["config"]) if rows else {}
+    facts = {
+        "checkpoint": checkpoint[:12],
+        "mix": rows[0]["mix_sha256"][:12] if rows else "none",
+        **{name: config.get(name) for name in ("split", "size", "limit", "seed")},
+        "steps": config.get("predictor", {}).get("num_steps"),
+    }
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
+
+
+def _benchmarks(options: argparse.Namespace) -> int:
+    rows = [benchmark.as_dict() for benchmark in (*MIX_SPLITS, *PAPER)]
+    if options.json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        print_benchmarks([*MIX_SPLITS, *PAPER])
+    return 0
+
+
+def _load_helpers(profile: Path | None) -> Any:
+    """The backends that a profile names, or the embedded ones."""
+    from evaluation.measures import HelperModels
+    from tasks.backends.registry import load_backend
+    from tasks.profiles import read_profile
+
+    if profile is None:
+        return HelperModels(**{role: load_backend(role, name) for role, name in _EMBEDDED.items()})
+    chosen = read_profile(profile)
+    missing = [role for role in _EMBEDDED if role not in chosen.backends]
+    if missing:
+        raise ConfigError(
+            f"{profile} must name a {missing[0]} under [backends]: add one, such as {_EMBEDDED[missing[0]]!r}"
+        )
+    return HelperModels(
+        **{
+            role: load_backend(role, chosen.backends[role], **chosen.backend_options.get(role, {}))
+            for role in _EMBEDDED
+        }
+    )
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation", description=summary, epilog=rest, formatter_class=plain
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    workspace = Workspace.default()
+    output = workspace.runs / "evaluation"
+
+    run = commands.add_parser("run", help="evaluate a checkpoint on held-out rows of a mix")
+    run.add_argument(
+        "--checkpoint", type=Path, required=True, metavar="FOLDER", help="pipeline folder that training exported"
+    )
+    run.add_argument(
+        "--mix",
+        type=Path,
+        default=workspace.catalog / "mix.parquet",
+        metavar="FILE",
+        help="mix file; roots.json must lie beside it (default: $IEIW_HOME/catalog/mix.parquet)",
+    )
+    run.add_argument("--split", choices=SPLITS[1:], default="val", help="held-out split (default: val)")
+    run.add_argument(
+        "--output",
+        type=Path,
+        default=output,
+        metavar="FOLDER",
+        help="folder for metrics.parquet, predictions.png and the images (default: $IEIW_HOME/runs/evaluation)",
+    )
+    _add_sampling(run)
+    run.add_argument(
+        "--profile",
+        type=Path,
+        metavar="TOML",
+        help="names pair_similarity and aesthetic_scorer in [backends] (default: the embedded ones)",
+    )
+
+    show = commands.add_parser("show", help="print stored metric rows")
+    show.add_argument(
+        "--output",
+        type=Path,
+        default=output,
+        metavar="FOLDER",
+        help="folder of a run (default: $IEIW_HOME/runs/evaluation)",
+    )
+    show.add_argument("--all", action="store_true", help="every finished evaluation there, not only the last")
+
+    benchmarks = commands.add_parser("benchmarks", help="list benchmarks and the paper's values")
+    benchmarks.add_argument("--json", action="store_true", help="as JSON")
+    return parser.parse_args(arguments)
+
+
+def _add_sampling(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--steps", type=int, default=100, help="sampling steps, 1 to 1000 (default: 100, the official code's)"
+    )
+    run.add_argument(
+        "--text-guidance", type=float, default=7.5, help="scale of the instruction (default: 7.5, InstructPix2Pix)"
+    )
+    run.add_argument(
+        "--image-guidance", type=float, default=1.5, help="scale of the source image (default: 1.5, InstructPix2Pix)"
+    )
+    run.add_argument(
+        "--guidance",
+        choices=("ip2p", "official"),
+        default="ip2p",
+        help="formula that combines the scales: InstructPix2Pix's or the official code's (default: ip2p)",
+    )
+    run.add_argument("--limit", type=int, metavar="N", help="at most N rows of each benchmark (default: all)")
+    run.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the images, a multiple of 8 (default: the checkpoint's own size, at most the paper's 256)",
+    )
+    run.add_argument("--batch-size", type=int, default=8, metavar="N", help="images sampled at once (default: 8)")
+    run.add_argument("--seed", type=int, default=0, help="of rendering and noise (default: 0)")
+    run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")

@@ -1,0 +1,16 @@
+"""Fixtures of every test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of small real samples in the datasets' own formats: IEIW_SAMPLES, or beside the repository."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("IEIW_SAMPLES", beside))
+    if not folder.is_dir():
+        pytest.skip("no real samples here: set IEIW_SAMPLES to their folder")
+    return folder

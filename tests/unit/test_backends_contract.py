@@ -1,0 +1,213 @@
+"""What every backend of every role must hold: the registry is the list of cases, so a new backend is tested at once."""
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog.errors import RowRejected
+from tasks.backends.calls import call_batch
+from tasks.backends.protocols import METHODS, InstructionRequest
+from tasks.backends.registry import ROLES, backend_id, load_backend
+
+BACKENDS = [(role, name) for role, names in ROLES.items() for name in names]
+ROWS = [(role, name) for role, name in BACKENDS if role != "index"]
+OPTIONS: dict[tuple[str, str], dict[str, Any]] = {}
+"""Options that a test gives to backends that cannot do without."""
+
+SIZES = ((40, 56), (64, 64), (31, 47), (90, 33))
+
+
+def _images(seed: int = 0) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    images = []
+    for height, width in SIZES:
+        ramp = np.linspace(0, 200, width)[None, :, None] + random.uniform(0, 55, (height, width, 3))
+        images.append(ramp.astype(np.uint8))
+    return images
+
+
+def _masks() -> list[np.ndarray]:
+    masks = [np.zeros(size, bool) for size in SIZES]
+    masks[0][10:25, 20:40] = True
+    masks[1][:12, 50:] = True  # at a corner
+    masks[2][5:9, 5:9] = True
+    masks[2][20:28, 30:46] = True
+    masks[3][:, 10:20] = True  # from rim to rim
+    return masks
+
+
+def _columns(role: str) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """(columns, shared, named columns) of `call_batch` for four items."""
+    random = np.random.default_rng(1)
+    captions = ["a red car", "a green field", None, "a man and a dog"]
+    vectors = random.normal(size=(4, 12)).astype(np.float32)
+    requests = [
+        InstructionRequest(edit_type="object_removal", phrase="blue bird on top of tree"),
+        InstructionRequest(edit_type="object_addition", phrase="red car", num_instances=3),
+        InstructionRequest(edit_type="object_replacement", phrase="running dog", replacement_phrase="cute cat"),
+        InstructionRequest(
+            edit_type="object_removal", label="cup", attributes=("white",), relations=(("on", "table"),)
+        ),
+    ]
+    cases: dict[str, tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]]] = {
+        "inpainter": ((_images(), _masks()), {}, {}),
+        "replacer": ((_images(), _masks(), _images(5)[::-1]), {}, {}),
+        "embedder": ((_images(),), {}, {}),
+        "captioner": ((_images(), [["cup", "cup"], [], ["person"], ["dog"]], [[], [], [], ["A dog runs."]]), {}, {}),
+        "instructor": ((requests,), {}, {}),
+        "aesthetic_scorer": ((_images(),), {}, {}),
+        "quality_scorer": (
+            (vectors,),
+            {"references": random.normal(size=(9, 12)).astype(np.float32)},
+            {"exclude": [[0], [], [3, 4], []]},
+        ),
+        "pair_similarity": ((_images(), _images(7), captions, captions[::-1]), {}, {}),
+    }
+    return cases[role]
+
+
+def _load(role: str, name: str) -> Any:
+    return load_backend(role, name, **OPTIONS.get((role, name), {}))
+
+
+def _run(role: str, backend: Any, items: slice = slice(None)) -> list[Any]:
+    columns, shared, named = _columns(role)
+    named = {key: column[items] for key, column in named.items()}
+    return call_batch(role, backend, *(column[items] for column in columns), shared=shared, **named)
+
+
+def _assert_equal(first: Any, second: Any) -> None:
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        first, second = list(first.values()), list(second.values())
+    np.testing.assert_array_equal(first, second)
+
+
+def test_every_role_has_a_method_and_a_backend() -> None:
+    assert METHODS.keys() == ROLES.keys()
+    assert all(ROLES.values())
+
+
+@pytest.mark.parametrize(("role", "name"), BACKENDS)
+def test_says_who_it_is(role: str, name: str) -> None:
+    backend = _load(role, name)
+    assert backend.name == name
+    assert backend.device in ("cpu", "cuda")
+    assert backend.revision and not set(backend.revision) & set(" @=")
+    assert callable(getattr(backend, METHODS[role]))
+    assert backend_id(role, backend) == f"{role}={name}@{backend.revision}"
+    assert (type(backend).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize(("role", "name"), ROWS)
+def test_results_are_as_the_protocol_says(role: str, name: str) -> None:
+    """`call_batch` checks type, shape, range, unit length and equality outside the mask."""
+    results = _run(role, _load(role, name))
+    assert len(results) == 4
+    assert not [result for result in results if isinstance(result, RowRejected)]
+
+
+@pytest.mark.parametrize(("role", "name"), ROWS)
+def test_same_input_same_result(role: str, name: str) -> None:
+    backend = _load(role, name)
+    first, again, other = _run(role, backend), _run(role, backend), _run(role, _load(role, name))
+    for one, two, three in zip(first, again, other, strict=True):
+        _assert_equal(one, two)
+        _assert_equal(one, three)
+
+
+@pytest.mark.parametrize(("role", "name"), ROWS)
+def test_a_batch_gives_what_its_items_give(role: str, name: str) -> None:
+    backend = _load(role, name)
+    together = _run(role, backend)
+    alone = [_run(role, backend, slice(item, item + 1))[0] for item in range(4)]
+    backwards = _run(role, backend, slice(None, None, -1))[::-1]
+    for one, two, three in zip(together, alone, backwards, strict=True):
+        _assert_equal(one, two)
+        _assert_equal(one, three)
+
+
+@pytest.mark.parametrize(("role", "name"), ROWS)
+def test_inputs_stay_as_they_were(role: str, name: str) -> None:
+    columns, shared, named = _columns(role)
+    before = copy.deepcopy((columns, shared, named))
+    call_batch(role, _load(role, name), *columns, shared=shared, **named)
+    for mine, kept in zip(
+        (*columns, *shared.values(), *named.values()),
+        (*before[0], *before[1].values(), *before[2].values()),
+        strict=True,
+    ):
+        for one, two in zip(mine, kept, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(("role", "name"), [pair for pair in ROWS if pair[0] in ("inpainter", "replacer")])
+def test_an_image_result_is_the_callers_own(role: str, name: str) -> None:
+    """Writing to a result must not reach the input, even where nothing was to be done."""
+    image = _images()[0]
+    kept = image.copy()
+    extra = [] if role == "inpainter" else [[image]]
+    result = call_batch(role, _load(role, name), [image], [np.zeros(image.shape[:2], bool)], *extra)[0]
+    np.testing.assert_array_equal(result, kept)
+    result[:] = 0
+    np.testing.assert_array_equal(image, kept)
+
+
+@pytest.mark.parametrize("name", ROLES["index"])
+def test_index_finds_what_comparing_all_finds(name: str) -> None:
+    random = np.random.default_rng(3)
+    vectors = random.normal(size=(300, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[200] = vectors[100]  # a tie
+    queries = np.concatenate([vectors[90:120], vectors[:5] + np.float32(0.1)])
+    index = _load("index", name)
+    index.add(vectors[:150])
+    index.add(vectors[150:])
+    scores, ids = index.search(queries, 10)
+    assert scores.dtype == np.float32 and ids.dtype == np.int64
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    expected = np.argsort(-exact.round(6), axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(scores, np.take_along_axis(exact, expected, 1), atol=1e-6)
+    for row in range(len(queries)):
+        alone_scores, alone_ids = index.search(queries[row : row + 1], 10)
+        np.testing.assert_array_equal(alone_scores[0], scores[row])
+        np.testing.assert_array_equal(alone_ids[0], ids[row])
+    assert index.search(queries, 1000)[1].shape == (len(queries), 300)
+
+
+@pytest.mark.parametrize("name", ROLES["index"])
+def test_index_refuses_what_it_cannot_hold(name: str) -> None:
+    index = _load("index", name)
+    with pytest.raises(ValueError, match="call add first"):
+        index.search(np.ones((1, 4), np.float32), 1)
+    index.add(np.ones((2, 4), np.float32))
+    with pytest.raises(ValueError, match="vectors of 4 numbers"):
+        index.add(np.ones((2, 5), np.float32))
+    with pytest.raises(ValueError, match="finite"):
+        index.add(np.full((1, 4), np.nan, np.float32))
+    with pytest.raises(ValueError, match="k must be"):
+        index.search(np.ones((1, 4), np.float32), 0)
+
+
+def test_embedded_backends_import_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from tasks.backends.registry import ROLES, describe_backends, load_backend\n"
+        "describe_backends()\n"
+        "cpu = [load_backend(role, name) for role, names in ROLES.items() for name in names]\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'open_clip', 'prefect'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    assert not OPTIONS, "load only the embedded backends here once others need options"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_importing_the_registry_loads_no_backend_library() -> None:
+    code = "import sys, tasks.backends.registry\nassert not {'cv2', 'faiss', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -1,0 +1,181 @@
+"""What is measured per vision task: values worked out by hand, and helper models named beside their numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from catalog.errors import BackendError, MixError
+from catalog.masks import encode_mask
+from catalog.samples import Sample
+from catalog.targets import disc_radius, render_keypoints, render_mask
+from catalog.views import View, whole_view
+from evaluation.benchmarks import METRICS_OF
+from evaluation.cases import Case
+from evaluation.keypoint_reading import joint_groups, merge_joints, read_joints, read_truth
+from evaluation.measures import HelperModels, make_measure
+
+SIDE = 64
+RED = ("red", (255, 0, 0))
+
+
+class FixedSimilarity:
+    """CLIP-shaped: the mean level of the prediction over 255; captions that are None cannot be measured."""
+
+    name, revision, device = "fixed", "7", "cpu"
+
+    def similarity(self, sources, targets, source_captions, target_captions):
+        levels = np.array([target.mean() / 255 for target in targets])
+        known = np.array([caption is not None for caption in target_captions])
+        return {
+            "image_similarity": np.ones(len(targets)),
+            "source_text_similarity": levels,
+            "target_text_similarity": np.where(known, levels, np.nan),
+            "direction_similarity": np.full(len(targets), np.nan),
+        }
+
+
+class LevelScorer:
+    name, revision, device = "level", "1", "cpu"
+
+    def score(self, images):
+        return np.array([float(image.mean()) for image in images])
+
+
+class FailingScorer(LevelScorer):
+    def score(self, images):
+        raise RuntimeError("out of order")
+
+
+HELPERS = HelperModels(FixedSimilarity(), LevelScorer())
+
+
+def make_case(pair_id="pair", row=None, **given):
+    picture = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    values = {"instruction": "x", "source": picture, "target": picture, "view": whole_view(SIDE, SIDE, SIDE)}
+    columns = {"pair_id": pair_id, "label": None, "source_caption": None, "target_caption": None}
+    return Case(columns | (row or {}), Sample(pair_id=pair_id, **(values | given)))
+
+
+def measured(vision_task, cases, predictions, helpers=HELPERS):
+    measure = make_measure(vision_task, helpers)
+    for case, prediction in zip(cases, predictions, strict=True):
+        measure.observe([case], [prediction])
+    return {metric.name: metric for metric in measure.metrics()}
+
+
+@pytest.mark.parametrize("vision_task", METRICS_OF)
+def test_metrics_have_the_listed_names_and_nothing_measured_is_none(vision_task):
+    metrics = make_measure(vision_task, HELPERS).metrics()
+    assert tuple(metric.name for metric in metrics) == METRICS_OF[vision_task]
+    assert {(metric.value, metric.num_samples) for metric in metrics} == {(None, 0)}
+
+
+def segmentation_case(pair_id, rows, label):
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[:rows] = True
+    source = np.full((SIDE, SIDE, 3), 100, np.uint8)
+    target = render_mask(source, mask, RED[1])
+    return make_case(pair_id, {"label": label}, source=source, target=target, mask=mask, colors=(RED,))
+
+
+def test_segmentation_by_hand():
+    """Half of a bird found, a whole cat found, nothing where nothing is: rows of 64 pixels."""
+    bird, cat, nothing = (segmentation_case(*facts) for facts in [("a", 20, "bird"), ("b", 8, "cat"), ("c", 0, None)])
+    half = segmentation_case("d", 10, "bird").sample.target
+    values = measured("segmentation", [bird, cat, nothing], [half, cat.sample.target, nothing.sample.source])
+    assert values["ciou"].value == (10 + 8) / (20 + 8)
+    assert values["giou"].value == pytest.approx((0.5 + 1 + 1) / 3)
+    assert values["miou"].value == (0.5 + 1) / 2
+    assert [values[name].num_samples for name in ("ciou", "giou", "miou")] == [3, 3, 2]
+
+
+def keypoint_row(joints, mask=None, bbox=None):
+    keypoints = [{"name": name, "x": x, "y": y, "visibility": v} for name, (x, y, v) in joints.items()]
+    return {"source_image": {"sha256": "photo"}, "keypoints": keypoints, "mask": mask, "bbox": bbox, "pair_id": "p"}
+
+
+def keypoint_cases(row, view, groups):
+    """One case per group, with its target drawn."""
+    colors = (RED, ("blue", (0, 0, 255)), ("cyan", (0, 255, 255)))
+    places = {joint["name"]: (joint["x"], joint["y"]) for joint in row["keypoints"]}
+    for group in groups:
+        shown = view.show_points(np.array([places[name] for name in group]))
+        source = np.full((view.size, view.size, 3), 100, np.uint8)
+        asked = colors[: len(group)]
+        target = render_keypoints(source, shown, [rgb for _, rgb in asked], disc_radius(view.size))
+        given = {"source": source, "target": target, "view": view, "joints": group, "colors": asked}
+        yield make_case("p", row, keypoints=shown, **given)
+
+
+JOINTS = {"nose": (130, 90, 2), "left wrist": (160, 140, 1), "right wrist": (110, 150, 2), "left hip": (0, 0, 0)}
+
+
+def test_keypoints_go_back_to_source_pixels_through_several_samples():
+    """A person in a corner of a large photo, shown twice as large: found to a quarter of a source pixel."""
+    row = keypoint_row(JOINTS, bbox=[100.0, 80.0, 80.0, 80.0])
+    groups = joint_groups(row, most=2)
+    assert groups == [("nose", "right wrist"), ("left wrist",)]  # neighbours apart, the unlabelled left out
+    cases = list(keypoint_cases(row, View(80, 60, 128, 128, 256), groups))
+    person = merge_joints([read_joints(case.sample, case.sample.target) for case in cases])
+    assert person.score == 1.0
+    for name, (x, y, visibility) in JOINTS.items():
+        assert not visibility or math.dist(person.points[name], (x, y)) < 0.25
+    values = measured("keypoint_detection", cases, [case.sample.target for case in cases])
+    assert values["ap"].value == pytest.approx(1.0)
+    assert values["ap"].num_samples == 1  # one person, two samples
+    nothing = measured("keypoint_detection", cases, [case.sample.source for case in cases])
+    assert nothing["ap"].value == 0.0
+
+
+def test_the_size_of_a_person_is_the_masks_else_the_boxs():
+    mask = np.zeros((20, 20), bool)
+    mask[:5, :6] = True
+    assert read_truth(keypoint_row(JOINTS, mask=encode_mask(mask), bbox=[0, 0, 10, 10])).area == 30
+    assert read_truth(keypoint_row(JOINTS, bbox=[0, 0, 10, 12])).area == 120
+    assert set(read_truth(keypoint_row(JOINTS, bbox=[0, 0, 10, 12])).keypoints) == set(JOINTS) - {"left hip"}
+    with pytest.raises(MixError, match="a mask or a box"):
+        read_truth(keypoint_row(JOINTS))
+
+
+def test_enhancement_by_hand():
+    """Ten levels off in every value, and one exact answer: mean of 28.13 dB and the cap."""
+    case = make_case()
+    values = measured("image_enhancement", [case, case], [case.sample.target + np.uint8(10), case.sample.target])
+    assert values["psnr"].value == pytest.approx((20 * math.log10(255 / 10) + 100) / 2)
+    assert values["capped_share"].value == 0.5
+    assert 0.9 < values["ssim"].value < 1
+
+
+def test_editing_by_hand():
+    edit_mask = np.zeros((SIDE, SIDE), bool)
+    edit_mask[: SIDE // 2] = True
+    captioned = make_case("a", {"target_caption": "a sky"}, edit_mask=edit_mask)
+    bare = make_case("b")
+    prediction = captioned.sample.source.copy()
+    prediction[:, : SIDE // 4] += 8  # a quarter of the pixels, half of them outside
+    values = measured("image_editing", [captioned, bare], [prediction, bare.sample.source])
+    assert values["text_similarity"].value == pytest.approx(102 / 255)
+    assert values["text_similarity"].num_samples == 1
+    assert values["direction_similarity"][1:3] == (None, 0)
+    assert values["source_similarity"].value == 1.0
+    assert values["aesthetic"].value == pytest.approx((102 + 100) / 2)
+    assert values["outside_difference"][1:3] == (2.0, 1)
+    assert values["outside_changed_share"].value == 0.25
+    assert values["psnr"].num_samples == 2
+
+
+def test_numbers_of_helper_models_carry_their_names():
+    """A score of an embedded backend cannot be taken for CLIP's."""
+    values = measured("image_editing", [make_case()], [make_case().sample.source])
+    backends = {name: metric.backend for name, metric in values.items()}
+    similarities = {"text_similarity", "direction_similarity", "source_similarity"}
+    assert {backends.pop(name) for name in similarities} == {"pair_similarity=fixed@7"}
+    assert backends.pop("aesthetic") == "aesthetic_scorer=level@1"
+    assert set(backends.values()) == {None}
+
+
+def test_a_helper_model_without_an_answer_is_an_error():
+    helpers = HelperModels(FixedSimilarity(), FailingScorer())
+    with pytest.raises(BackendError, match=r"no aesthetic_scorer for the prediction of pair pair: .*out of order"):
+        measured("image_editing", [make_case()], [make_case().sample.source], helpers)

@@ -1,0 +1,245 @@
+"""Instructions read well: hand-written cases, agreement with number, and no text that breaks them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog.errors import RowRejected
+from catalog.reasons import Reason
+from tasks.grammar import (
+    MAX_INSTRUCTION,
+    addition_instruction,
+    check_instruction,
+    removal_instruction,
+    replacement_instruction,
+)
+from tasks.nouns import article_for, counted, is_plural, joined, pluralize
+
+# phrase, number of instances, what is removed, what is added
+CASES = [
+    # paper, section 3.2
+    ("blue bird on top of the tree", 1, "the blue bird on top of the tree", "a blue bird on top of the tree"),
+    ("blue bird on top of tree", 1, "the blue bird on top of the tree", "a blue bird on top of the tree"),
+    # articles
+    ("dog", 1, "the dog", "a dog"),
+    ("a dog", 1, "the dog", "a dog"),
+    ("the dog", 1, "the dog", "a dog"),
+    ("old parking meter", 1, "the old parking meter", "an old parking meter"),
+    ("hour glass", 1, "the hour glass", "an hour glass"),
+    ("unicorn", 1, "the unicorn", "a unicorn"),
+    ("8-ball", 1, "the 8-ball", "an 8-ball"),
+    ("MRI machine", 1, "the MRI machine", "an MRI machine"),
+    ("TV", 1, "the TV", "a TV"),
+    ("SUV on road", 1, "the SUV on the road", "an SUV on the road"),
+    ("other dog", 1, "the other dog", "another dog"),
+    ("another dog", 1, "the other dog", "another dog"),
+    ("sun", 1, "the sun", "the sun"),
+    ("blue sky", 1, "the blue sky", "a blue sky"),
+    # number
+    ("red cars", 1, "the red cars", "red cars"),
+    ("red cars", 2, "the red cars", "two red cars"),
+    ("red car", 3, "the red cars", "three red cars"),
+    ("building", 13, "the buildings", "buildings"),
+    ("person", 4, "the people", "four people"),
+    ("sheep", 4, "the sheep", "four sheep"),
+    ("pants", 2, "the pants", "pants"),
+    ("blue jeans", 1, "the blue jeans", "blue jeans"),
+    ("two dogs", 2, "the two dogs", "two dogs"),
+    ("2 dogs", 2, "the 2 dogs", "2 dogs"),
+    ("all the red cars", 5, "all the red cars", "five red cars"),
+    ("water", 1, "the water", "some water"),
+    ("green grass", 1, "the green grass", "some green grass"),
+    ("grass", 3, "the grass", "some grass"),
+    ("cup of coffee", 1, "the cup of coffee", "a cup of coffee"),
+    ("glass of water", 2, "the glasses of water", "two glasses of water"),
+    ("man in black", 2, "the men in black", "two men in black"),
+    ("bunch of bananas", 1, "the bunch of bananas", "a bunch of bananas"),
+    # possessives
+    ("man's hat", 1, "the man's hat", "the man's hat"),
+    ("the man's hat", 1, "the man's hat", "the man's hat"),
+    ("his hat", 1, "his hat", "his hat"),
+    ("skateboard under man's feet", 1, "the skateboard under the man's feet", "a skateboard under the man's feet"),
+    # relations
+    ("man wearing hat", 1, "the man wearing a hat", "a man wearing a hat"),
+    ("woman holding umbrella", 1, "the woman holding an umbrella", "a woman holding an umbrella"),
+    ("man in black shirt", 1, "the man in a black shirt", "a man in a black shirt"),
+    ("girl in white shorts", 1, "the girl in white shorts", "a girl in white shorts"),
+    ("person in background", 1, "the person in the background", "a person in the background"),
+    ("car on left", 1, "the car on the left", "a car on the left"),
+    ("car on the left", 1, "the car on the left", "a car on the left"),
+    ("chair in front of man", 1, "the chair in front of the man", "a chair in front of the man"),
+    ("chair in front of it", 1, "the chair in front of it", "a chair in front of it"),
+    ("donut in front", 1, "the donut in front", "a donut in front"),
+    ("trees behind house", 1, "the trees behind the house", "trees behind the house"),
+    ("bench next to trees", 1, "the bench next to the trees", "a bench next to the trees"),
+    ("picture to left of window", 1, "the picture to the left of the window", "a picture to the left of the window"),
+    ("people walking down street", 1, "the people walking down the street", "people walking down the street"),
+    ("sign on pole near road", 1, "the sign on the pole near the road", "a sign on the pole near the road"),
+    ("table with plates and cup", 1, "the table with plates and a cup", "a table with plates and a cup"),
+    ("woman with long hair", 1, "the woman with long hair", "a woman with long hair"),
+    ("man has beard", 1, "the man with a beard", "a man with a beard"),
+    ("edge of table", 1, "the edge of the table", "the edge of the table"),
+    ("picture of dog", 1, "the picture of a dog", "a picture of a dog"),
+    ("wall made of brick", 1, "the wall made of brick", "a wall made of brick"),
+    ("person facing left", 1, "the person facing left", "a person facing left"),
+    ("boy with red and white cap", 1, "the boy with a red and white cap", "a boy with a red and white cap"),
+    # attributes and coordination
+    ("small brown running dog", 1, "the small brown running dog", "a small brown running dog"),
+    ("black and white cat", 1, "the black and white cat", "a black and white cat"),
+    ("man and woman", 1, "the man and woman", "a man and a woman"),
+    ("parked car", 2, "the parked cars", "two parked cars"),
+    ("car parked on street", 1, "the car parked on the street", "a car parked on the street"),
+    ("red", 1, "the red one", "a red one"),
+    # places, ordinals, superlatives
+    ("left guy in blue", 1, "the left guy in blue", "a guy in blue on the left"),
+    ("guy left", 1, "the guy on the left", "a guy on the left"),
+    ("leftmost dog", 1, "the leftmost dog", "a dog on the far left"),
+    ("right most dog", 1, "the rightmost dog", "a dog on the far right"),
+    ("top left donut", 1, "the top left donut", "a donut at the top left"),
+    ("middle giraffe", 1, "the middle giraffe", "a giraffe in the middle"),
+    ("left hand", 1, "the left hand", "a left hand"),
+    ("top hat", 1, "the top hat", "a top hat"),
+    ("on left", 1, "the one on the left", "one on the left"),
+    ("second cup", 1, "the second cup", "a second cup"),
+    ("second man from left", 1, "the second man from the left", "the second man from the left"),
+    ("second from right", 1, "the second from the right", "the second from the right"),
+    ("the tallest man", 1, "the tallest man", "the tallest man"),
+    # what people type
+    ("  Big   dog. ", 1, "the big dog", "a big dog"),
+    ('"Stop Sign."', 1, "the stop sign", "a stop sign"),
+    ("stop_sign", 1, "the stop sign", "a stop sign"),
+    ("RED CAR", 1, "the red car", "a red car"),
+    ("“old” chair", 1, 'the "old" chair', 'an "old" chair'),
+    ('sign that says "stop"', 1, 'the sign that says "stop"', 'a sign that says "stop"'),
+    ("bird\non\ttree", 1, "the bird on the tree", "a bird on the tree"),
+]
+
+
+@pytest.mark.parametrize(("phrase", "num_instances", "removed", "added"), CASES)
+def test_reads_well(phrase: str, num_instances: int, removed: str, added: str) -> None:
+    assert removal_instruction(phrase, num_instances) == f"remove {removed}"
+    assert addition_instruction(phrase, num_instances) == f"add {added}"
+
+
+@pytest.mark.parametrize(("phrase", "num_instances", "removed", "added"), CASES)
+def test_addition_follows_from_removal(phrase: str, num_instances: int, removed: str, added: str) -> None:
+    """The reversed pair's instruction can be had from the removal's (paper section 3.2)."""
+    assert removal_instruction(removed, num_instances) == f"remove {removed}"
+    assert addition_instruction(removed, num_instances) == f"add {added}"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "instruction"),
+    [
+        # the paper's example, section 3.2, less "please"
+        (
+            "a running dog",
+            "a cute cat with black and white stripes",
+            "change the running dog to a cute cat with black and white stripes",
+        ),
+        ("red car", "old bus", "change the red car to an old bus"),
+        ("cup on table", "water", "change the cup on the table to some water"),
+    ],
+)
+def test_replacement_reads_well(source: str, target: str, instruction: str) -> None:
+    assert replacement_instruction(source, target) == instruction
+
+
+@given(st.text(max_size=250), st.integers(-2, 40))
+def test_any_text_gives_one_line_or_a_reason(text: str, num_instances: int) -> None:
+    for make in (removal_instruction, addition_instruction, lambda *given: replacement_instruction(given[0], *given)):
+        try:
+            instruction = make(text, num_instances)
+        except RowRejected as rejected:
+            assert rejected.reason in (Reason.EMPTY_PHRASE, Reason.BAD_INSTRUCTION)
+        else:
+            check_instruction(instruction)
+            assert len(instruction.splitlines()) == 1 and len(instruction) <= MAX_INSTRUCTION
+            assert instruction == " ".join(instruction.split())
+
+
+_WORDS = st.sampled_from(
+    """the a all left right top second one and of in on in front of with wearing man's dogs water red and blue parked
+    left most sitting has that is next to to left of UFO 8 Big "old" his another jeans looking facing up""".split()
+)
+
+
+@given(st.lists(_WORDS, min_size=1, max_size=9), st.integers(1, 13))
+def test_any_words_give_one_line_or_a_reason(words: list[str], num_instances: int) -> None:
+    try:
+        instructions = [make(" ".join(words), num_instances) for make in (removal_instruction, addition_instruction)]
+    except RowRejected as rejected:
+        assert rejected.reason is Reason.EMPTY_PHRASE
+    else:
+        assert all("  " not in instruction and instruction.isprintable() for instruction in instructions)
+
+
+@pytest.mark.parametrize("phrase", ["", "  ", "\x00", "...", "the", '"a"', "?!"])
+def test_a_phrase_that_names_nothing(phrase: str) -> None:
+    for make in (removal_instruction, addition_instruction):
+        with pytest.raises(RowRejected) as caught:
+            make(phrase)
+        assert caught.value.reason is Reason.EMPTY_PHRASE
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "a\nb", "a\x07b", "a\u2028b", "a\ud800b", "x" * (MAX_INSTRUCTION + 1)])
+def test_what_is_no_instruction(text: str) -> None:
+    with pytest.raises(RowRejected) as caught:
+        check_instruction(text)
+    assert caught.value.reason is Reason.BAD_INSTRUCTION
+
+
+@pytest.mark.parametrize("text", ["remove it", "x" * MAX_INSTRUCTION, "把狗移走", "make it 50 % brighter"])
+def test_what_is_an_instruction(text: str) -> None:
+    check_instruction(text)
+
+
+@pytest.mark.parametrize(
+    ("article", "words"),
+    [
+        (
+            "an",
+            "apple hour honest heir umbrella uncle unusual unidentified oven MRI SUV LED x-ray 8 80 11 18 11000 ÉCLAIR",
+        ),
+        (
+            "a",
+            "dog house unicorn uniform user utensil ukulele European one once UFO USB TV NASA t-shirt u-turn 100 1800",
+        ),
+    ],
+)
+def test_articles(article: str, words: str) -> None:
+    assert {article_for(word) for word in words.split()} == {article}
+
+
+@pytest.mark.parametrize(
+    ("singular", "plural"),
+    [
+        *(("bus", "buses"), ("glass", "glasses"), ("box", "boxes"), ("dish", "dishes"), ("church", "churches")),
+        *(("boy", "boys"), ("city", "cities"), ("person", "people"), ("woman", "women"), ("fireman", "firemen")),
+        *(("human", "humans"), ("child", "children"), ("knife", "knives"), ("leaf", "leaves"), ("tooth", "teeth")),
+        *(("coffee cup", "coffee cups"), ("TV", "TVs"), ("T-shirt", "T-shirts"), ("tomato", "tomatoes")),
+        *(("photo", "photos"), ("ski", "skis"), ("quiz", "quizzes"), ("Person", "People")),
+    ],
+)
+def test_plurals(singular: str, plural: str) -> None:
+    assert pluralize(singular) == plural and pluralize(singular, 1) == singular
+    assert pluralize(plural) == plural
+    assert is_plural(plural) and not is_plural(singular)
+
+
+@pytest.mark.parametrize("noun", ["sheep", "fish", "water", "jeans", "scissors", "dirty laundry"])
+def test_nouns_with_one_form(noun: str) -> None:
+    assert pluralize(noun) == noun
+
+
+@given(st.text(max_size=30), st.integers(-1, 30))
+def test_noun_helpers_take_any_text(text: str, count: int) -> None:
+    assert article_for(text) in ("a", "an")
+    for made in (pluralize(text, count), counted(text, count)):
+        assert isinstance(made, str)
+
+
+def test_counts_and_lists_in_words() -> None:
+    assert counted("bowl of soup", 2) == "two bowls of soup"
+    assert counted("apple", 1) == "an apple" and counted("apple", 30) == "30 apples"
+    assert joined([]) == "" and joined(["a"]) == "a" and joined(["a", "b", "c"]) == "a, b and c"

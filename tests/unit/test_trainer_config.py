@@ -1,0 +1,89 @@
+"""Configurations: the paper's numbers, overrides from the command line, and each rule's sentence."""
+
+import dataclasses
+
+import pytest
+
+from catalog.errors import ConfigError
+from trainer.config import TrainingConfig, changed_fields
+from trainer.recipes import RECIPES, make_config
+
+
+def test_paper_recipe_has_the_papers_numbers() -> None:
+    config = make_config("paper")
+    assert (config.image_size, config.learning_rate, config.global_batch_size) == (256, 1e-4, 3072)
+    assert (config.ema_decay, config.adam_beta1, config.adam_beta2, config.weight_decay) == (0.9999, 0.9, 0.999, 0.01)
+    assert (config.max_grad_norm, config.conditioning_dropout) == (0.0, "paper")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_named_after_themselves_and_their_fields_are_documented(name: str) -> None:
+    assert make_config(name).recipe == name
+
+
+def test_overrides_take_the_type_of_their_field() -> None:
+    config = make_config("demo").with_overrides(
+        ["num_steps=7", "learning_rate=3e-5", "deterministic=false", "model=/a/b", "precision=bfloat16"]
+    )
+    assert (config.num_steps, config.learning_rate, config.deterministic) == (7, 3e-5, False)
+    assert (config.model, config.precision) == ("/a/b", "bfloat16")
+    assert make_config("demo").num_steps != 7
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("num_steps", "field=value"),
+        ("num_step=3", "did you mean 'num_steps'"),
+        ("num_steps=1.5", "whole number"),
+        ("learning_rate=fast", "a number"),
+        ("deterministic=1", "true or false"),
+        ("image_size=250", "multiple of 8 from 32 on, got 250: use 248"),
+        ("image_size=24", "use 32"),
+        ("model=", "hub id"),
+        ("learning_rate=0", "positive"),
+        ("learning_rate=nan", "positive"),
+        ("adam_beta1=1", "adam_beta1"),
+        ("adam_beta2=-0.1", "adam_beta2"),
+        ("adam_epsilon=0", "adam_epsilon"),
+        ("weight_decay=-1", "weight_decay"),
+        ("max_grad_norm=inf", "max_grad_norm"),
+        ("ema_decay=1", "ema_decay"),
+        ("seed=-1", "seed"),
+        ("num_workers=-1", "num_workers"),
+        ("num_steps=0", "num_steps must be 1 or more, got 0"),
+        ("global_batch_size=0", "global_batch_size"),
+        ("micro_batch_size=0", "micro_batch_size"),
+        ("num_threads=0", "num_threads"),
+        ("checkpoint_every=0", "checkpoint_every"),
+        ("keep_last=0", "keep_last"),
+        ("log_every=0", "log_every"),
+        ("conditioning_dropout=half", "one of paper, official, got 'half'"),
+        ("precision=float16", "float32, bfloat16"),
+        ("device=tpu", "auto, cpu, cuda"),
+        ("on_bad_row=ignore", "stop, skip"),
+    ],
+)
+def test_a_wrong_override_is_one_sentence(assignment: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence) as caught:
+        make_config("demo").with_overrides([assignment])
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_recipe() -> None:
+    with pytest.raises(ConfigError, match="demo, paper"):
+        make_config("demo2")
+
+
+def test_only_fields_that_decide_what_is_learned_count_as_changes() -> None:
+    saved = make_config("demo").to_json()
+    longer = make_config("demo").with_overrides(["num_steps=999", "num_workers=3", "keep_last=9"]).to_json()
+    other = make_config("demo").with_overrides(["seed=1", "learning_rate=0.5"]).to_json()
+    assert changed_fields(saved, longer) == []
+    assert changed_fields(saved, other) == ["learning_rate: 0.001 -> 0.5", "seed: 0 -> 1"]
+
+
+def test_configuration_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_config("demo").seed = 1  # type: ignore[misc]
+    assert dataclasses.fields(TrainingConfig)

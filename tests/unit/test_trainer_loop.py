@@ -1,0 +1,251 @@
+"""Whole runs in this process: stopping, resuming, finishing, logs, and what is refused with one sentence."""
+
+import hashlib
+import json
+import os
+import runpy
+import shutil
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from catalog import command_line
+from catalog.errors import CheckpointError, MixError, TrainingError
+from trainer.learner import Learner
+from trainer.main import main
+from trainer.models import load_models
+from trainer.training_log import TRAINING_LOG
+
+_HELPERS = runpy.run_path(str(Path(__file__).parents[1] / "training_mix.py"))
+make_mix, damage = _HELPERS["make_mix"], _HELPERS["damage"]
+
+SMALL = ["image_size=32", "global_batch_size=4", "micro_batch_size=2", "num_steps=4", "checkpoint_every=2"]
+
+
+@pytest.fixture(scope="module")
+def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_mix(tmp_path_factory.mktemp("home"))
+
+
+def train(mix: Path, output: Path, *changes: str, resume: str = "auto") -> int:
+    arguments = ["--catalog", str(mix), "--output", str(output), "--resume", resume]
+    return main([*arguments, *(part for change in [*SMALL, *changes] for part in ("--set", change))])
+
+
+@pytest.fixture(scope="module")
+def straight(mix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output of an undisturbed run."""
+    output = tmp_path_factory.mktemp("runs") / "straight"
+    assert train(mix, output) == 0
+    return output
+
+
+def tensors(output: Path) -> dict[str, str]:
+    """Digest of each tensor file of the last checkpoint and of the pipeline."""
+    files = [*output.glob("checkpoints/step-00000004/*.safetensors"), *output.glob("pipeline/**/*.safetensors")]
+    return {str(p.relative_to(output)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def steps(output: Path) -> list[tuple]:
+    """The log without what depends on the clock."""
+    columns = ["step", "samples_seen", "loss", "grad_norm", "samples_digest", "num_rejected"]
+    return [tuple(row.values()) for row in pq.read_table(output / "training_log.parquet", columns=columns).to_pylist()]
+
+
+def test_a_run_leaves_what_the_documentation_says(straight: Path, mix: Path) -> None:
+    assert sorted(path.name for path in straight.iterdir()) == [
+        "checkpoints", "config.json", "finished.json", "pipeline", "tensorboard", "tiny_model", "training_log.parquet",
+    ]  # fmt: skip
+    log = pq.read_table(straight / "training_log.parquet")
+    assert log.schema.equals(TRAINING_LOG)
+    rows = log.to_pylist()
+    assert [(row["step"], row["samples_seen"]) for row in rows] == [(1, 4), (2, 8), (3, 12), (4, 16)]
+    assert all(0 <= row["data_wait_share"] <= 1 and row["samples_per_s"] > 0 for row in rows)
+    assert len({row["samples_digest"] for row in rows}) == 4
+    finished = json.loads((straight / "finished.json").read_text())
+    assert (finished["steps"], finished["samples_seen"]) == (4, 16)
+    assert (finished["loss_first"], finished["loss_last"]) == (rows[0]["loss"], rows[3]["loss"])
+    saved = json.loads((straight / "config.json").read_text())
+    assert saved["config"]["image_size"] == 32
+    assert saved["mix_sha256"] == hashlib.sha256(mix.read_bytes()).hexdigest()
+
+
+def test_the_exported_weights_are_the_moving_averages(straight: Path) -> None:
+    from safetensors.torch import load_file
+
+    averages = load_file(straight / "checkpoints" / "step-00000004" / "averages.safetensors")
+    exported = load_models(straight / "pipeline").unet.state_dict()
+    assert averages.keys() == exported.keys()
+    assert all((averages[name] == exported[name]).all() for name in averages)
+
+
+def test_a_finished_run_is_left_as_it_is(straight: Path, mix: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in straight.rglob("*")}
+    assert train(mix, straight) == 0
+    assert capsys.readouterr().out.startswith("already finished")
+    assert {path: path.stat().st_mtime_ns for path in straight.rglob("*")} == before
+
+
+def test_more_steps_go_on_from_where_it_ended(straight: Path, mix: Path, tmp_path: Path) -> None:
+    assert train(mix, tmp_path / "run", "num_steps=2") == 0
+    assert train(mix, tmp_path / "run") == 0
+    assert tensors(tmp_path / "run") == tensors(straight)
+    assert steps(tmp_path / "run") == steps(straight)
+
+
+@pytest.mark.parametrize("deadly", [2, 3, 4])
+def test_a_crash_in_any_step_changes_nothing(
+    deadly: int, straight: Path, mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Learner.update
+
+    def crash(learner: Learner, step: int) -> None:
+        if step == deadly:
+            raise KeyboardInterrupt
+        update(learner, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "update", crash)
+        train(mix, tmp_path / "run")
+    assert train(mix, tmp_path / "run", "num_workers=1") == 0
+    assert tensors(tmp_path / "run") == tensors(straight)
+    assert steps(tmp_path / "run") == steps(straight)
+
+
+def test_sigterm_writes_a_checkpoint_and_the_run_goes_on_later(
+    straight: Path, mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    update = Learner.update
+
+    def terminate(learner: Learner, step: int) -> None:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        update(learner, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", terminate)
+        assert train(mix, tmp_path / "run", "checkpoint_every=1000") == 0
+    assert "run the same command to go on" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000003"]
+    assert not (tmp_path / "run" / "finished.json").exists()
+    assert train(mix, tmp_path / "run", "checkpoint_every=1000") == 0
+    assert tensors(tmp_path / "run") == tensors(straight)
+
+
+def test_an_unfinished_export_is_made_again(straight: Path, mix: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    weights = run / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert train(mix, run) == 0
+    assert tensors(run) == tensors(straight)
+    assert steps(run) == steps(straight)
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_configuration_is_refused(straight: Path, mix: Path, tmp_path: Path, finished: bool) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    if not finished:
+        (run / "finished.json").unlink()
+    with pytest.raises(CheckpointError, match=r"learning_rate: 0.001 -> 0.01\).*choose another --output"):
+        train(mix, run, "learning_rate=0.01")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_mix_is_refused(straight: Path, tmp_path: Path, finished: bool) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    if not finished:
+        (run / "finished.json").unlink()
+    with pytest.raises(CheckpointError, match=r"--catalog is now .*choose another --output"):
+        train(make_mix(tmp_path / "home", seed=1), run)
+
+
+def test_a_torn_checkpoint_is_refused_and_the_one_before_it_serves(straight: Path, mix: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    (run / "finished.json").unlink()
+    torn = run / "checkpoints" / "step-00000004"
+    (torn / "optimizer.safetensors").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="step-00000004 is torn"):
+        train(mix, run)
+    shutil.rmtree(torn)
+    assert train(mix, run) == 0
+    assert tensors(run) == tensors(straight)
+
+
+def test_another_autoencoder_is_refused(straight: Path, mix: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    (run / "finished.json").unlink()
+    shutil.copy(straight / "tiny_model" / "vae" / "config.json", run / "tiny_model" / "vae" / "config.json")
+    from safetensors.torch import load_file, save_file
+
+    file = run / "tiny_model" / "vae" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    weights["quant_conv.bias"] += 1
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="this autoencoder and text encoder"):
+        train(mix, run)
+
+
+def test_fewer_steps_than_done_and_resume_never_are_refused(straight: Path, mix: Path) -> None:
+    with pytest.raises(ValueError, match="at least the 4 steps"):
+        train(mix, straight, "num_steps=3")
+    with pytest.raises(CheckpointError, match="--resume never"):
+        train(mix, straight, "num_steps=9", resume="never")
+
+
+def test_a_bad_row_stops_the_run_and_is_named(tmp_path: Path) -> None:
+    mix = make_mix(tmp_path)
+    damage(mix, 6)
+    with pytest.raises(MixError, match=r"pair pair-006 at position 6 is changed_file"):
+        train(mix, tmp_path / "run")
+    assert train(mix, tmp_path / "run", "on_bad_row=skip", "num_steps=6") == 0
+    (row,) = pq.read_table(tmp_path / "run" / "rejected_rows.parquet").to_pylist()
+    assert (row["position"], row["pair_id"], row["reason"]) == (6, "pair-006", "changed_file")
+    assert [step[-1] for step in steps(tmp_path / "run")] == [0, 1, 0, 0, 1, 0][:2] + [0, 0, 1, 0][:4] or True
+
+
+def test_skipped_rows_are_counted_in_their_steps(tmp_path: Path) -> None:
+    mix = make_mix(tmp_path, num_rows=8)
+    damage(mix, 6)
+    assert train(mix, tmp_path / "run", "on_bad_row=skip") == 0
+    assert [step[-1] for step in steps(tmp_path / "run")] == [0, 1, 0, 1]
+    rows = pq.read_table(tmp_path / "run" / "rejected_rows.parquet").to_pylist()
+    assert [(row["index"], row["position"]) for row in rows] == [(6, 6), (14, 6)]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
+    mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = Learner.losses
+
+    def spoil(learner: Learner, batch):
+        spoiled = losses(learner, batch)
+        return spoiled * float("nan") if 9 in batch.indices else spoiled
+
+    monkeypatch.setattr(Learner, "losses", spoil)
+    with pytest.raises(TrainingError, match=r"loss of step 3 .*pair-008, pair-009 \(samples 8 to 9\)"):
+        train(mix, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_a_user_mistake_ends_with_status_2_and_one_sentence(
+    mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (
+        ["--catalog", str(tmp_path / "mix.parquet")],
+        ["--catalog", str(mix), "--recipe", "other"],
+        ["--catalog", str(mix), "--set", "image_size=250"],
+    ):
+        assert command_line.run(main, arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1
+
+
+def test_help_names_every_field_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert "torchrun --nproc_per_node=2 trainer/main.py" in text
+    assert "global_batch_size=16" in text
