@@ -35,7 +35,8 @@ def count_build(workspace: Workspace, build: str) -> BuildCounts:
     """
     manifest = read_manifest(workspace, build)
     tables, reasons, decisions = [], [], []
-    for name, shards in manifest.tables.items():
+    for name in (table for table in TABLES if table in manifest.tables):
+        shards = manifest.tables[name]
         rows, usable = sum(one.num_rows for one in shards), sum(one.num_usable for one in shards)
         tables.append({"table": name, "num_shards": len(shards), "num_rows": rows, "num_usable": usable})
         if usable < rows and "reason" in TABLES[name].names:
@@ -94,10 +95,12 @@ def mix_metadata(mix: Path) -> dict[str, Any]:
     Raises:
         MixError: missing, torn or no mix.
     """
+    if not mix.is_file():
+        raise MixError(f"there is no mix at {mix}: make one with `python -m catalog mix`")
     try:
         metadata = read_metadata(mix)
-    except (ShardError, IsADirectoryError) as error:
-        raise MixError(f"there is no mix at {mix} ({error}): make one with `python -m catalog mix`") from error
+    except ShardError as error:
+        raise MixError(f"{mix} is no mix ({error}): make one with `python -m catalog mix`") from error
     if metadata.get("table") != "mix":
         raise MixError(f"{mix} is a table of {metadata.get('table')}, not a mix: name a mix file")
     return metadata

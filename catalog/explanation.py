@@ -167,16 +167,17 @@ def _judge(
 
 
 def _draws(workspace: Workspace, pair_id: str) -> list[dict[str, Any]]:
-    mixes = []
+    mixes: list[dict[str, Any]] = []
     for path in sorted(workspace.catalog.glob("*.parquet")):
-        if read_metadata(path).get("table") != "mix":
+        try:
+            if read_metadata(path).get("table") != "mix":
+                continue
+        except ShardError as error:
+            mixes.append({"file": path.name, "draws": [], "problem": str(error)})
             continue
         with open_database() as connection:
             open_table(connection, "mix", [path], MIX)
-            sql = (
-                "SELECT position, split, mix_source, repeat FROM mix "
-                "WHERE pair_id = $key ORDER BY position, repeat"
-            )
+            sql = "SELECT position, split, mix_source, repeat FROM mix WHERE pair_id = $key ORDER BY position, repeat"
             mixes.append({"file": path.name, "draws": fetch_rows(connection, sql, key=pair_id)})
     return mixes
 
@@ -264,7 +265,7 @@ def _mix_words(explanation: dict[str, Any]) -> list[str]:
         positions = ", ".join(str(draw["position"]) for draw in draws if draw["position"] is not None)
         place = f"at positions {positions}" if positions else "for evaluation"
         source = f"source {draws[0]['mix_source']}, split {draws[0]['split']}, {place}" if draws else "not drawn"
-        lines.append(f"Mix {mix['file']}: {source}")
+        lines.append(f"Mix {mix['file']}: {mix.get('problem', source)}")
     return lines
 
 

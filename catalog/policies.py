@@ -63,10 +63,10 @@ class Condition:
 
     def value(self, scores: Mapping[str, Any]) -> float | None:
         """What the condition looks at in a row of scores; None where one of them is null or not finite."""
-        first, *second = (scores.get(name) for name in self.scores)
-        if any(item is None or not isfinite(item) for item in (first, *second)):
+        values = [item for name in self.scores if (item := scores.get(name)) is not None and isfinite(item)]
+        if len(values) < len(self.scores):
             return None
-        return abs(first - second[0]) if second else first
+        return abs(values[0] - values[1]) if len(values) == 2 else float(values[0])
 
     def holds(self, value: float | None, threshold: float | None) -> bool:
         """Whether a value passes, as the SQL has it."""
@@ -124,10 +124,12 @@ class Policy:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Policy":
         """The policy that `as_dict` describes, as manifests keep it."""
-        conditions = [
-            Condition(**{key: tuple(item) if isinstance(item, list) else item for key, item in condition.items()})
-            for condition in values["conditions"]
-        ]
+        conditions = []
+        for condition in values["conditions"]:
+            given: dict[str, Any] = {
+                key: tuple(item) if isinstance(item, list) else item for key, item in condition.items()
+            }
+            conditions.append(Condition(**given))
         return cls(**{**values, "conditions": tuple(conditions)})
 
     def as_dict(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     MALFORMED_RECORD = "malformed_record"  # fields missing or of the wrong type
     BAD_ENCODING = "bad_encoding"  # text that is not Unicode or holds control characters
     EMPTY_PHRASE = "empty_phrase"  # nothing to refer to the region by
+    AMBIGUOUS_LABEL = "ambiguous_label"  # only a class name, which fits other regions of the image as well
     LONG_PHRASE = "long_phrase"  # more characters than a referring phrase can have
     NO_REGION = "no_region"  # neither polygon, mask, box nor keypoint
     NOT_FINITE = "not_finite"  # NaN or infinity among the coordinates

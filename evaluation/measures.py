@@ -3,18 +3,24 @@
 A measure keeps a few numbers per sample, never images, so a benchmark of any size fits in memory.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import cv2
+import numpy as np
+
 from catalog.errors import BackendError, RowRejected
 from catalog.targets import decode_mask_target
+from catalog.views import View
 from evaluation.cases import Case
 from evaluation.keypoint_metrics import KeypointTruth, keypoint_precision
 from evaluation.keypoint_reading import ReadJoints, merge_joints, read_joints, read_truth
 from evaluation.metrics import (
     PSNR_CAP,
     Image,
+    Mask,
     OutsideChange,
     Overlap,
     cumulative_iou,
@@ -29,6 +35,8 @@ from evaluation.metrics import (
 from tasks.backends.calls import call_batch
 from tasks.backends.protocols import AestheticScorer, PairSimilarity
 from tasks.backends.registry import backend_id
+
+_LANCZOS_REACH = 3
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,8 @@ class EditingMeasure:
         for case, prediction in zip(cases, predictions, strict=True):
             self._psnr.append(psnr(prediction, case.sample.target))
             if case.sample.edit_mask is not None:
-                change = outside_change(prediction, case.sample.source, case.sample.edit_mask)
+                reached = reached_mask(case.sample.edit_mask, case.sample.view)
+                change = outside_change(prediction, case.sample.source, reached)
                 self._outside += [] if change is None else [change]
 
     def metrics(self) -> list[Metric]:
@@ -195,6 +204,17 @@ _PLAIN: dict[str, type[SegmentationMeasure] | type[KeypointMeasure] | type[Enhan
     "keypoint_detection": KeypointMeasure,
     "image_enhancement": EnhancementMeasure,
 }
+
+
+def reached_mask(edit_mask: Mask, view: View) -> Mask:
+    """``edit_mask`` and the pixels that resizing mixed with it: there even the true target differs from the source.
+
+    Lanczos weighs pixels up to three away, of the larger of the two grids; one more for the mask's own rounding.
+    """
+    scales = [view.size / side for side in (view.width, view.height) if side != view.size]
+    reach = max((math.ceil(_LANCZOS_REACH * max(1.0, scale)) + 1 for scale in scales), default=0)
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(edit_mask.astype(np.uint8), kernel), np.bool_)
 
 
 def _psnr_metrics(values: Sequence[float]) -> list[Metric]:

@@ -21,7 +21,7 @@ from tasks.row_images import RowImages
 from tasks.steps import Row
 
 _CELL = 200  # pixels, longer side of a picture
-_TEXT = 44  # pixels of text under three pictures
+_TEXT = 62  # pixels of text under three pictures: a caption and two lines of instruction
 _GAP = 8
 _COLUMNS = 2  # pairs beside each other
 _MASK_COLOUR = (255, 64, 160)
@@ -58,7 +58,7 @@ def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, pe
             sheet.paste(_fit(picture), (left + column * (_CELL + _GAP), top))
         caption = f"{row['edit_type'].replace('_', ' ')}  ·  {row['dataset']}"
         draw.text((left, top + _CELL + 3), caption, fill=(120, 120, 120), font=font)
-        draw.text((left, top + _CELL + 21), _shorten(instruction, font, 3 * _CELL), fill="black", font=font)
+        draw.text((left, top + _CELL + 21), _wrap(instruction, font, 3 * _CELL), fill="black", font=font, spacing=3)
     buffer = BytesIO()
     sheet.save(buffer, "PNG", optimize=False)
     write_file(path, [buffer.getvalue()])
@@ -113,9 +113,14 @@ def _fit(picture: np.ndarray) -> Image.Image:
     return canvas
 
 
-def _shorten(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"
+def _wrap(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """Two lines of at most ``width`` pixels; what does not fit ends in an ellipsis."""
+    words, first = text.split(), ""
+    while words and font.getlength(f"{first} {words[0]}") <= width:
+        first = f"{first} {words.pop(0)}".strip()
+    rest = " ".join(words)
+    if font.getlength(rest) > width:
+        while font.getlength(rest + "…") > width:
+            rest = rest[:-1]
+        rest += "…"
+    return f"{first}\n{rest}"

@@ -184,7 +184,8 @@ def _place_last(head: list[str], tail: str) -> tuple[list[str], str]:
         rest = head[length:]
         if " ".join(head[:length]) != place or not rest:
             continue
-        if {rest[-1], rest[-1].removesuffix("s"), rest[0]} & _PARTS or "from the" in tail:
+        part = place not in _MOST and {rest[-1], rest[-1].removesuffix("s"), rest[0]} & _PARTS
+        if part or "from the" in tail:
             return head, ""
         return rest, place_in_words(_MOST.get(place, place))
     return head, ""

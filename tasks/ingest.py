@@ -79,14 +79,17 @@ def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, longest
         raise RowRejected(Reason.CROWD_REGION, "the region is a crowd, which no phrase refers to")
     joints = check.keypoints(region, found.width, found.height)
     phrase = check.optional_text(region, "phrase") or None
+    label = check.optional_text(region, "label") or None
     if phrase is None and joints is None:
-        raise RowRejected(Reason.EMPTY_PHRASE, "no phrase refers to the region alone")
+        if label is None:
+            raise RowRejected(Reason.EMPTY_PHRASE, "neither phrase nor label")
+        raise RowRejected(Reason.AMBIGUOUS_LABEL, f"no phrase, and {label!r} is not certain to mean this region alone")
     if phrase is not None and len(phrase) > longest:
         raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {longest}")
     mask = _mask(region, found, reader, joints is not None)
     return {
         "phrase": phrase,
-        "label": check.optional_text(region, "label"),
+        "label": label,
         "attributes": check.texts(region, "attributes"),
         "relations": check.relations(region),
         "num_instances": check.count(region, "num_instances", 1) or 1,

@@ -91,7 +91,7 @@ def _open(row: Row, images: RowImages, parameters: RemovalParameters) -> _Hole |
         if row["mask"] is None:
             raise RowRejected(Reason.NO_REGION, "the region has joints but no mask to remove")
         if row["phrase"] is None:
-            raise RowRejected(Reason.EMPTY_PHRASE, "no phrase refers to the region alone")
+            raise RowRejected(Reason.AMBIGUOUS_LABEL, f"no phrase, and {row['label']!r} may fit other regions too")
         mask = decode_mask(row["mask"])
         share = mask.mean()
         if share < parameters.min_area_share:

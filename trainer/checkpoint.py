@@ -101,22 +101,46 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, identity: Ide
     return path
 
 
-def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
-    """Read one checkpoint back, after checking every byte of it and that it belongs to this run.
+def check_checkpoint(path: Path, config: Mapping[str, Any], mix_sha256: str) -> dict[str, Any]:
+    """The manifest, after checking every byte of the checkpoint and that it belongs to this run.
 
     Raises:
-        CheckpointError: torn, or of another mix, configuration or model.
+        CheckpointError: torn, or of another mix or configuration.
     """
-    from safetensors.torch import load_file
-
     manifest = _read_manifest(path)
-    _check_identity(path, manifest, identity)
+    if manifest["mix_sha256"] != mix_sha256:
+        raise CheckpointError(
+            f"{path} must belong to the mix of this run, but it was trained on mix {manifest['mix_sha256'][:12]} "
+            f"and --catalog is now {mix_sha256[:12]}: restore that mix or choose another --output"
+        )
+    if changes := changed_fields(manifest["config"], config):
+        raise CheckpointError(
+            f"{path} must have the configuration of this run, but it differs ({'; '.join(changes)}): "
+            "undo the change or choose another --output"
+        )
     for name, recorded in manifest["files"].items():
         file = path / name
         if not file.is_file():
             raise _torn(path, f"{name} is missing")
         if file.stat().st_size != recorded["bytes"] or file_digest(file) != recorded["sha256"]:
             raise _torn(path, f"{name} is not what was written")
+    return manifest
+
+
+def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
+    """Read one checkpoint back, after checking all of it.
+
+    Raises:
+        CheckpointError: torn, or of another mix, configuration, autoencoder or text encoder.
+    """
+    from safetensors.torch import load_file
+
+    manifest = check_checkpoint(path, identity.config, identity.mix_sha256)
+    if manifest["frozen_sha256"] != identity.frozen_sha256:
+        raise CheckpointError(
+            f"{path} must belong to this autoencoder and text encoder, but it was trained with others: "
+            "restore the model folder or choose another --output"
+        )
     tensors = {name: load_file(path / f"{name}.safetensors") for name in _FILES}
     return TrainingState(samples_seen=manifest["samples_seen"], **tensors)
 
@@ -181,24 +205,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             "resume it with the version that wrote it, or choose another --output"
         )
     return {**manifest, "sha256": digest}
-
-
-def _check_identity(path: Path, manifest: Mapping[str, Any], identity: Identity) -> None:
-    if manifest["mix_sha256"] != identity.mix_sha256:
-        raise CheckpointError(
-            f"{path} must belong to the mix of this run, but it was trained on mix {manifest['mix_sha256'][:12]} "
-            f"and --catalog is now {identity.mix_sha256[:12]}: restore that mix or choose another --output"
-        )
-    if changes := changed_fields(manifest["config"], identity.config):
-        raise CheckpointError(
-            f"{path} must have the configuration of this run, but it differs ({'; '.join(changes)}): "
-            "undo the change or choose another --output"
-        )
-    if manifest["frozen_sha256"] != identity.frozen_sha256:
-        raise CheckpointError(
-            f"{path} must belong to this autoencoder and text encoder, but it was trained with others: "
-            "restore the model folder or choose another --output"
-        )
 
 
 def _torn(path: Path, what: str) -> CheckpointError:

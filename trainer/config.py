@@ -3,8 +3,11 @@
 Units: images in pixels, lengths in optimizer steps, amounts of data in samples.
 """
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import math
 import types
 import typing
@@ -140,6 +143,18 @@ RUN_ONLY_FIELDS = frozenset(
     }
 )
 """Fields that a resumed run may change: how long and on what, never what is learned (up to rounding)."""
+
+
+def field_descriptions() -> dict[str, str]:
+    """What stands under each field in the source above, on one line each, for ``--help``."""
+    body = ast.parse(inspect.getsource(TrainingConfig)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    described = {}
+    for field, text in itertools.pairwise(body.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                described[name] = " ".join(words.split())
+    return described
 
 
 def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

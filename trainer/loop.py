@@ -20,7 +20,14 @@ import torch
 from catalog.durable import sweep
 from catalog.errors import CheckpointError, ConfigError
 from catalog.roots import Roots
-from trainer.checkpoint import Identity, list_checkpoints, load_checkpoint, remove_rests, save_checkpoint
+from trainer.checkpoint import (
+    Identity,
+    check_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    remove_rests,
+    save_checkpoint,
+)
 from trainer.config import TINY_MODEL, TrainingConfig
 from trainer.data import MicroBatches, TrainingSamples, make_loader
 from trainer.learner import Learner
@@ -44,13 +51,18 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
     with start_ranks(config.device) as ranks, exact_arithmetic(config), StopRequest() as stop:
         # Networks, optimizer and moving average, as they were after the newest checkpoint.
         _check_batch(config, ranks)
+        checkpoint = _choose_checkpoint(folder, config, plan.sha256, may_resume=may_resume)
         if ranks.is_first:
-            _prepare(folder, config, may_resume=may_resume)
+            _prepare(folder, config, is_new=checkpoint is None)
         ranks.wait()
         start = str(folder.tiny_model) if config.model == TINY_MODEL else config.model
         learner = Learner(load_models(start).to(ranks.device), config, ranks)
         identity = Identity(config.to_json(), plan.sha256, frozen_digest(learner.models))
-        first_step = _resume(learner, folder, identity, config)
+        first_step = 0
+        if checkpoint is not None:
+            state = load_checkpoint(checkpoint, identity)
+            learner.restore(state, checkpoint)
+            first_step = state.samples_seen // config.global_batch_size
 
         # The micro-batches of this rank, from the first sample that was not yet seen.
         batches = MicroBatches(
@@ -119,37 +131,35 @@ def _check_batch(config: TrainingConfig, ranks: Ranks) -> None:
         )
 
 
-def _prepare(folder: RunFolder, config: TrainingConfig, *, may_resume: bool) -> None:
-    """Clean up after a killed run and make the tiny starting point."""
+def _choose_checkpoint(folder: RunFolder, config: TrainingConfig, mix_sha256: str, *, may_resume: bool) -> Path | None:
+    """The newest checkpoint, checked before minutes go into loading networks; None at the start of a run."""
     checkpoints = list_checkpoints(folder.checkpoints)
-    if checkpoints and not may_resume:
+    if not checkpoints:
+        return None
+    newest = checkpoints[-1]
+    if not may_resume:
         raise CheckpointError(
-            f"with --resume never, --output must hold no checkpoint, but {checkpoints[-1]} is there: "
+            f"with --resume never, --output must hold no checkpoint, but {newest} is there: "
             "choose another --output or leave --resume away"
         )
+    done = check_checkpoint(newest, config.to_json(), mix_sha256)["step"]
+    if done > config.num_steps:
+        raise ConfigError(
+            f"num_steps must be at least the {done} steps of {newest}, got {config.num_steps}: "
+            "raise it or choose another --output"
+        )
+    return newest
+
+
+def _prepare(folder: RunFolder, config: TrainingConfig, *, is_new: bool) -> None:
+    """Clean up after a killed run and make the tiny starting point."""
     folder.path.mkdir(parents=True, exist_ok=True)
     sweep(folder.path)
     remove_rests(folder.checkpoints)
-    if config.model == TINY_MODEL and not (checkpoints and folder.tiny_model.is_dir()):
+    if config.model == TINY_MODEL and (is_new or not folder.tiny_model.is_dir()):
         from trainer.tiny import make_tiny_checkpoint
 
         make_tiny_checkpoint(folder.tiny_model, config.seed)
-
-
-def _resume(learner: Learner, folder: RunFolder, identity: Identity, config: TrainingConfig) -> int:
-    """Go on from the newest checkpoint; returns the number of steps already done."""
-    checkpoints = list_checkpoints(folder.checkpoints)
-    if not checkpoints:
-        return 0
-    state = load_checkpoint(checkpoints[-1], identity)
-    learner.restore(state, checkpoints[-1])
-    first_step = state.samples_seen // config.global_batch_size
-    if first_step > config.num_steps:
-        raise ConfigError(
-            f"num_steps must be at least the {first_step} steps that {checkpoints[-1]} has seen, "
-            f"got {config.num_steps}: raise it or choose another --output"
-        )
-    return first_step
 
 
 def _finish(learner: Learner, log: TrainingLog, folder: RunFolder, config: TrainingConfig, mix_sha256: str) -> Finished:

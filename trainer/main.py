@@ -8,10 +8,10 @@ Run the same command again to resume; a finished run is left as it is. SIGTERM w
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ from pathlib import Path
 from catalog import command_line
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from trainer.config import TrainingConfig
+from trainer.config import field_descriptions
 from trainer.recipes import RECIPES, make_config
 from trainer.run_folder import Finished, RunFolder
 
-_FIRST_RANK_SPEAKS_FIRST = 2.0
+_FIRST_RANK_SPEAKS_FIRST = 20.0
 """Seconds that other ranks wait before they report an error: torchrun ends them when the first rank has failed."""
 
 
@@ -84,8 +84,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _field_help() -> str:
-    demo = make_config("demo")
-    return "\n".join(f"  {field.name}={getattr(demo, field.name)}" for field in dataclasses.fields(TrainingConfig))
+    demo = make_config("demo").to_json()
+    wrap = textwrap.TextWrapper(width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(f"  {name}={demo[name]}\n{wrap.fill(text)}" for name, text in field_descriptions().items())
 
 
 def _show_end(figures: Finished | None, folder: RunFolder) -> None:

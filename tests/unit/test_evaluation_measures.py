@@ -13,7 +13,7 @@ from catalog.views import View, whole_view
 from evaluation.benchmarks import METRICS_OF
 from evaluation.cases import Case
 from evaluation.keypoint_reading import joint_groups, merge_joints, read_joints, read_truth
-from evaluation.measures import HelperModels, make_measure
+from evaluation.measures import HelperModels, make_measure, reached_mask
 
 SIDE = 64
 RED = ("red", (255, 0, 0))
@@ -179,3 +179,21 @@ def test_a_helper_model_without_an_answer_is_an_error():
     helpers = HelperModels(FixedSimilarity(), FailingScorer())
     with pytest.raises(BackendError, match=r"no aesthetic_scorer for the prediction of pair pair: .*out of order"):
         measured("image_editing", [make_case()], [make_case().sample.source], helpers)
+
+
+@pytest.mark.parametrize("size", [48, 64, 100, 128])
+def test_outside_the_reach_of_the_mask_resizing_changes_nothing(size):
+    """Photos that are equal outside a region stay so outside its reach; at their own size nothing is added."""
+    rng = np.random.default_rng(size)
+    source = rng.integers(0, 256, (80, 64, 3), dtype=np.uint8)
+    mask = np.zeros((80, 64), bool)
+    mask[30:41, 20:37] = True
+    target = source.copy()
+    target[mask] = 255 - target[mask]
+    view = whole_view(80, 64, size)
+    reached = reached_mask(view.show_mask(mask), view)
+    differs = (view.show_image(source) != view.show_image(target)).any(axis=2)
+    assert not (differs & ~reached).any()
+    assert differs.sum() > 0.4 * reached.sum()
+    same = View(0, 0, 64, 64, 64)
+    assert np.array_equal(reached_mask(mask[:64], same), mask[:64])

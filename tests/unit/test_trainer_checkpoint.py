@@ -95,7 +95,7 @@ NAMES = ("unet.safetensors", "averages.safetensors", "optimizer.safetensors", "m
 def test_a_torn_checkpoint_is_refused(tmp_path: Path, name: str, damage: str) -> None:
     path = save_checkpoint(tmp_path, 3, make_state(3), IDENTITY, keep_last=2)
     DAMAGES[damage](path / name)
-    with pytest.raises(CheckpointError, match="is torn .*: remove this folder") as caught:
+    with pytest.raises(CheckpointError, match=r"is torn .*: remove this folder") as caught:
         load_checkpoint(path, IDENTITY)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)

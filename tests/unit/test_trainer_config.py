@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from catalog.errors import ConfigError
-from trainer.config import TrainingConfig, changed_fields
+from trainer.config import TrainingConfig, changed_fields, field_descriptions
 from trainer.recipes import RECIPES, make_config
 
 
@@ -17,8 +17,14 @@ def test_paper_recipe_has_the_papers_numbers() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_recipes_are_named_after_themselves_and_their_fields_are_documented(name: str) -> None:
+def test_recipes_are_named_after_themselves(name: str) -> None:
     assert make_config(name).recipe == name
+
+
+def test_every_field_is_described() -> None:
+    descriptions = field_descriptions()
+    assert list(descriptions) == [field.name for field in dataclasses.fields(TrainingConfig)]
+    assert all(text and "\n" not in text for text in descriptions.values())
 
 
 def test_overrides_take_the_type_of_their_field() -> None:

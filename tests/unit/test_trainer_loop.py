@@ -199,10 +199,7 @@ def test_a_bad_row_stops_the_run_and_is_named(tmp_path: Path) -> None:
     damage(mix, 6)
     with pytest.raises(MixError, match=r"pair pair-006 at position 6 is changed_file"):
         train(mix, tmp_path / "run")
-    assert train(mix, tmp_path / "run", "on_bad_row=skip", "num_steps=6") == 0
-    (row,) = pq.read_table(tmp_path / "run" / "rejected_rows.parquet").to_pylist()
-    assert (row["position"], row["pair_id"], row["reason"]) == (6, "pair-006", "changed_file")
-    assert [step[-1] for step in steps(tmp_path / "run")] == [0, 1, 0, 0, 1, 0][:2] + [0, 0, 1, 0][:4] or True
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_skipped_rows_are_counted_in_their_steps(tmp_path: Path) -> None:
@@ -249,3 +246,4 @@ def test_help_names_every_field_with_its_default(capsys: pytest.CaptureFixture[s
     text = capsys.readouterr().out
     assert "torchrun --nproc_per_node=2 trainer/main.py" in text
     assert "global_batch_size=16" in text
+    assert "Samples per optimizer step, over all ranks" in text

@@ -1,0 +1,185 @@
+"""Ask and plan: policies, the mix, and every question about a pair.
+
+    python -m catalog decide --policy infra/policies/paper.toml
+    python -m catalog mix --weights infra/mixes/demo.toml
+    python -m catalog explain sample/astronaut/1
+    python -m catalog stats
+    python -m catalog verify --deep
+    python -m catalog plan --steps 100:110 --batch 16
+
+All work on the workspace: $IEIW_HOME, else the working directory. Nothing is ever generated again.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from catalog import reports
+from catalog.counts import count_build, rows_of_steps
+from catalog.decisions import Decision, compare, decide, decision_name
+from catalog.errors import ConfigError
+from catalog.explanation import explain, in_words
+from catalog.manifests import read_manifest
+from catalog.mix_plans import MixPlan
+from catalog.mixes import build_mix
+from catalog.policies import Policy
+from catalog.verification import verify
+from catalog.workspace import Workspace
+
+_BUILD = "build-ieiw"
+_INFRA = Path(__file__).parents[1] / "infra"
+_POLICY = _INFRA / "policies" / "embedded.toml"
+_WEIGHTS = _INFRA / "mixes" / "demo.toml"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one subcommand; exit status 0, or 1 where ``verify`` finds something wrong."""
+    options = _parse(arguments)
+    run = {
+        "decide": _decide,
+        "explain": _explain,
+        "mix": _mix,
+        "plan": _plan,
+        "stats": _stats,
+        "verify": _verify,
+    }[options.command]
+    return run(options, Workspace.default())
+
+
+def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
+    # The other decision is read first: it may have the name of the one to be made.
+    other = read_manifest(workspace, decision_name(options.build, options.against)) if options.against else None
+    policy = Policy.read(options.policy)
+    decision = decide(workspace, options.build, policy, options.threads, options.memory_limit)
+    if options.json:
+        _say(json.dumps(_decision_values(decision), indent=2))
+        return 0
+    _say(f"Policy {policy.name} v{policy.version} on {options.build}: {policy.description}\n")
+    _say(reports.waterfall(decision))
+    if other is not None:
+        changes = compare(workspace, other, decision.manifest)
+        names = [f"{one['name']} v{one['version']}" for one in (other.parameters["policy"], policy.as_dict())]
+        _say("\n" + reports.changes(changes, *names))
+    path = decision.manifest.paths(workspace, "verdicts")[0]
+    _say(f"\nverdicts {'written to' if decision.made else 'already in'} {path}")
+    return 0
+
+
+def _decision_values(decision: Decision) -> dict[str, object]:
+    return {
+        "build": decision.build,
+        "policy": decision.policy.as_dict(),
+        "thresholds": decision.thresholds,
+        "waterfall": [asdict(stage) for stage in decision.waterfall],
+    }
+
+
+def _mix(options: argparse.Namespace, workspace: Workspace) -> int:
+    output = options.output or workspace.catalog / "mix.parquet"
+    policy, plan = Policy.read(options.policy), MixPlan.read(options.weights)
+    builds = options.build or [_BUILD]
+    summary = build_mix(workspace, builds, policy, plan, output, options.threads, options.memory_limit)
+    if options.json:
+        _say(json.dumps(asdict(summary) | {"output": str(output)}, indent=2))
+        return 0
+    _say(f"Mix {plan.name} of {', '.join(builds)}, policy {policy.name} v{policy.version}, seed {plan.seed}\n")
+    _say(reports.mix_table(summary))
+    _say(f"\n{summary.num_train} training samples, {summary.num_val} val and {summary.num_test} test rows in {output}")
+    return 0
+
+
+def _explain(options: argparse.Namespace, workspace: Workspace) -> int:
+    explanation = explain(workspace, options.pair_id, options.build)
+    _say(json.dumps(explanation, indent=2, ensure_ascii=False) if options.json else in_words(explanation))
+    return 0
+
+
+def _stats(options: argparse.Namespace, workspace: Workspace) -> int:
+    counts = count_build(workspace, options.build)
+    _say(json.dumps(asdict(counts), indent=2) if options.json else reports.build_counts(counts))
+    return 0
+
+
+def _verify(options: argparse.Namespace, workspace: Workspace) -> int:
+    found = verify(workspace, options.build, options.deep)
+    _say(json.dumps(asdict(found), indent=2) if options.json else reports.verification(found, options.deep))
+    return 1 if found.problems else 0
+
+
+def _plan(options: argparse.Namespace, workspace: Workspace) -> int:
+    first, last = _steps(options.steps)
+    mix = options.mix or workspace.catalog / "mix.parquet"
+    rows = rows_of_steps(mix, first, last, options.batch)
+    if options.json:
+        for row in rows:
+            _say(json.dumps(row))
+        return 0
+    shown = rows[: options.limit]
+    _say(reports.text_table(list(rows[0]), [list(row.values()) for row in shown]))
+    if len(shown) < len(rows):
+        _say(f"and {len(rows) - len(shown)} more: raise --limit, or --json for all")
+    return 0
+
+
+def _steps(text: str) -> tuple[int, int]:
+    first, colon, last = text.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal()):
+        raise ConfigError(f"--steps must be A:B, two whole numbers, B excluded. Got {text!r}")
+    return int(first), int(last)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m catalog", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plain = _options("--json", action="store_true", help="print JSON instead of tables")
+    engine = _options("--threads", type=int, help="cores to use (default: all); changes no byte of the result")
+    engine.add_argument(
+        "--memory-limit", metavar="SIZE", help="such as 4GB; beyond it, spill to TMPDIR (default: 80%% of memory)"
+    )
+    policy = _options("--policy", type=Path, default=_POLICY, help=f"policy file (default: {_shown(_POLICY)})")
+
+    mix = commands.add_parser("mix", parents=[policy, engine, plain], help="write the sampling plan")
+    mix.add_argument("--build", action="append", help=f"a build; give it again for more (default: {_BUILD})")
+    mix.add_argument("--weights", type=Path, default=_WEIGHTS, help=f"mix file (default: {_shown(_WEIGHTS)})")
+    mix.add_argument("--output", type=Path, help="the plan (default: catalog/mix.parquet of the workspace)")
+
+    decision = commands.add_parser("decide", parents=[policy, engine, plain], help="apply a policy to a build")
+    decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
+    decision.add_argument("--against", metavar="POLICY", help="name of a policy decided before: show what changes")
+
+    pair = commands.add_parser("explain", parents=[plain], help="all that is known about a pair")
+    pair.add_argument("pair_id", metavar="PAIR_ID", help="the id, or a beginning that no other pair has")
+    pair.add_argument("--build", help="where to look (default: every build)")
+
+    stats = commands.add_parser("stats", parents=[plain], help="rows by table, reason, dataset, edit type and split")
+    stats.add_argument("--build", default=_BUILD, help="default: %(default)s")
+
+    check = commands.add_parser("verify", parents=[plain], help="check files, digests and image ranges; 1 if wrong")
+    check.add_argument("--build", help="one manifest (default: all, with mixes and leftovers)")
+    check.add_argument("--deep", action="store_true", help="also read every image and compare its digest")
+
+    plan = commands.add_parser("plan", parents=[plain], help="which rows a training run saw")
+    plan.add_argument("--steps", required=True, metavar="A:B", help="steps from 0, B excluded: 10000:10100")
+    plan.add_argument("--batch", required=True, type=int, help="samples per optimizer update, over all ranks")
+    plan.add_argument("--mix", type=Path, help="mix file (default: catalog/mix.parquet of the workspace)")
+    plan.add_argument("--limit", type=int, default=50, help="rows to print (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def _options(*names: str, **settings: object) -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(*names, **settings)  # type: ignore[arg-type]
+    return parent
+
+
+def _shown(path: Path) -> str:
+    return path.relative_to(_INFRA.parent).as_posix()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

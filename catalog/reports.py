@@ -1,0 +1,100 @@
+"""What commands print: plain tables that read the same on a terminal, in a log and in a file."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from catalog.counts import BuildCounts
+from catalog.decisions import Changes, Decision
+from catalog.mixes import MixSummary
+from catalog.verification import Verification
+
+_BAR = 30  # characters of a full bar
+_NUM_NAMED = 10
+
+
+def text_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Aligned columns: numbers right, words left, null as "-"."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [
+        bool(rows) and all(value is None or isinstance(value, int | float) for value in column)
+        for column in zip(*rows, strict=True)
+    ] or [False] * len(headers)
+    widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+
+    def line(values: Sequence[str]) -> str:
+        pairs = zip(values, widths, right, strict=True)
+        return "  ".join(
+            text.rjust(width) if is_right else text.ljust(width) for text, width, is_right in pairs
+        ).rstrip()
+
+    return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def waterfall(decision: Decision) -> str:
+    """The survival waterfall: what each reason and condition removes, down to the accepted pairs."""
+    total = max(1, decision.num_pairs)
+    rows = []
+    for stage in decision.waterfall:
+        bar = "█" * round(_BAR * stage.remaining / total)
+        limit = decision.thresholds.get(stage.name) if stage.kind == "condition" else None
+        rows.append([stage.name, stage.kind, limit, stage.removed, stage.remaining, bar])
+    rows.append(["accepted", "", None, None, decision.num_accepted, f"{decision.num_accepted / total:.1%}"])
+    return text_table(["stage", "kind", "threshold", "removed", "remaining", ""], rows)
+
+
+def changes(found: Changes, first: str, second: str) -> str:
+    """What a second policy changes, with some of the pairs by name."""
+    lines = []
+    for title, ids, by in (
+        (f"accepted by {second} only", found.gained, found.gained_from),
+        (f"accepted by {first} only", found.lost, found.lost_to),
+    ):
+        causes = ", ".join(f"{condition} {count}" for condition, count in sorted(by.items()))
+        lines.append(f"{title}: {len(ids)}" + (f" ({causes})" if causes else ""))
+        lines += [f"  {pair_id}" for pair_id in ids[:_NUM_NAMED]]
+        if len(ids) > _NUM_NAMED:
+            lines.append(f"  and {len(ids) - _NUM_NAMED} more")
+    return "\n".join(lines)
+
+
+def mix_table(summary: MixSummary) -> str:
+    """Rows available, accepted and drawn for each source of a mix."""
+    rows: list[list[Any]] = [
+        [one.name, one.available, one.accepted, one.barred, one.train, one.weight, one.drawn, one.val, one.test]
+        for one in summary.sources
+    ]
+    if summary.num_unclaimed:
+        rows.append(["(no source)", summary.num_unclaimed, *[None] * 7])
+    total = [sum(row[i] or 0 for row in rows) for i in (1, 2, 3, 4)]
+    rows.append(["total", *total, None, summary.num_train, summary.num_val, summary.num_test])
+    return text_table(
+        ["mix source", "available", "accepted", "barred", "train", "weight", "drawn", "val", "test"], rows
+    )
+
+
+def build_counts(counts: BuildCounts) -> str:
+    """The tables of a build, one below the other."""
+    parts = []
+    for rows in (counts.tables, counts.reasons, counts.pairs, counts.decisions):
+        if rows:
+            headers = [key.removeprefix("num_") for key in rows[0]]
+            parts.append(text_table(headers, [list(row.values()) for row in rows]))
+    return "\n\n".join(parts)
+
+
+def verification(found: Verification, deep: bool) -> str:
+    """What was checked, what is wrong, what lies around."""
+    lines = [f"problem: {sentence}" for sentence in found.problems]
+    lines += [f"note: {sentence}" for sentence in found.notes]
+    images = "images read" if deep else "images in place"
+    lines.append(
+        f"{found.num_manifests} manifests, {found.num_shards} shards, {found.num_rows} rows, "
+        f"{found.num_images} {images}, {found.num_mixes} mixes: {len(found.problems) or 'no'} problems"
+    )
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,311 @@
+"""``python -m catalog``: every command runs, prints what it should, and turns mistakes into one sentence and 2."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from catalog.command_line import run
+from catalog.commands import main
+from catalog.counts import rows_of_steps
+from catalog.manifests import Manifest, read_manifest, write_manifest
+from catalog.masks import encode_mask
+from catalog.reports import text_table
+from catalog.roots import record_root
+from catalog.store import ShardWriter, shard_key, write_shard
+from catalog.workspace import HOME_VARIABLE, Workspace
+
+POLICY = """
+name = "test"
+version = 3
+[[condition]]
+name = "low"
+score = "target_aesthetic"
+minimum = 4.0
+[[condition]]
+name = "gap"
+difference = ["source_aesthetic", "target_aesthetic"]
+maximum = 0.5
+"""
+MIX = """
+name = "small"
+seed = 1
+[[source]]
+name = "editing"
+vision_task = "image_editing"
+weight = 2.0
+[[source]]
+name = "segmentation"
+vision_task = "segmentation"
+weight = 1.0
+"""
+
+
+@pytest.fixture
+def home(workspace: Workspace, make_pair: Any, make_build: Any, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A build of five pairs, images in a tar, scores, a region; a policy and a mix file."""
+    monkeypatch.setenv(HOME_VARIABLE, str(workspace.home))
+    mask = np.zeros((8, 8), bool)
+    mask[2:6, 2:6] = True
+
+    def produce(writer: ShardWriter) -> list[dict[str, Any]]:
+        image = writer.add_image("astronaut/source.png", b"source bytes", 8, 8)
+        shared = {
+            "source_image": image,
+            "group_id": "g",
+            "edit_mask": encode_mask(mask),
+            "region_id": "sample/astronaut/1",
+        }
+        return [
+            make_pair("sample/1/removal", licence="CC0", **shared),
+            make_pair("sample/1/addition", edit_type="object_addition", **shared),
+            make_pair("sample/2/removal"),
+            make_pair("sample/2/segmentation", vision_task="segmentation", edit_type=None, instruction=None),
+            make_pair("sample/3/removal", reason="no_change", detail="0 pixels differ"),
+        ]
+
+    shard = write_shard(workspace, "pairs", shard_key("by hand", {}, [], []), produce, {})
+    scores = [
+        {"pair_id": "sample/1/removal", "source_aesthetic": 5.0, "target_aesthetic": 5.25, "backends": ["a=b@1"]},
+        {"pair_id": "sample/1/addition", "source_aesthetic": 5.25, "target_aesthetic": 3.5, "backends": ["a=b@1"]},
+        {"pair_id": "sample/2/removal", "source_aesthetic": 6.0, "target_aesthetic": float("nan")},
+    ]
+    made = make_build(workspace, [], scores, name="elsewhere")
+    region = {"region_id": "sample/astronaut/1", "phrase": "the flag", "area": 16, "group_id": "g"}
+    regions = write_shard(workspace, "regions", shard_key("by hand", {}, [], ["r"]), lambda _: [region], {})
+    workspace.manifest_path("elsewhere").unlink()
+    tables = {"regions": [regions], "pairs": [shard], "scores": made.tables["scores"]}
+    write_manifest(workspace, Manifest(name="build-ieiw", tables=tables))
+    record_root(workspace, "store", workspace.data)
+    (workspace.home / "policy.toml").write_text(POLICY)
+    (workspace.home / "mix.toml").write_text(MIX)
+    return workspace
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = run(main, [str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def make_mix(home: Workspace, capsys: pytest.CaptureFixture[str]) -> str:
+    files = ("--policy", home.home / "policy.toml", "--weights", home.home / "mix.toml")
+    status, out, err = call(capsys, "mix", *files)
+    assert (status, err) == (0, "")
+    return out
+
+
+def test_mix_prints_a_table_and_writes_the_plan(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    out = make_mix(home, capsys)
+    lines = [line.split() for line in out.splitlines()]
+    assert ["editing", "3", "1", "0", "1", "2", "2", "0", "0"] in lines
+    assert ["segmentation", "1", "1", "0", "1", "1", "1", "0", "0"] in lines
+    assert "3 training samples, 0 val and 0 test rows in" in out
+    rows = pq.read_table(home.catalog / "mix.parquet").to_pylist()
+    assert sorted(row["pair_id"] for row in rows) == ["sample/1/removal"] * 2 + ["sample/2/segmentation"]
+
+
+def test_mix_as_json_and_to_another_place(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    output = home.home / "plans" / "other.parquet"
+    files = ("--policy", home.home / "policy.toml", "--weights", home.home / "mix.toml", "--output", output)
+    status, out, _ = call(capsys, "mix", "--build", "build-ieiw", *files, "--threads", 1, "--json")
+    assert status == 0 and output.exists() and not (home.catalog / "mix.parquet").exists()
+    assert json.loads(out)["num_train"] == 3
+
+
+def test_decide_prints_the_waterfall_and_what_changes(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml")
+    assert status == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert ["pairs", "pairs", "-", "0", "5", "█" * 30] in lines
+    assert ["no_change", "reason", "-", "1", "4", "█" * 24] in lines
+    assert ["low", "condition", "4", "2", "2", "█" * 12] in lines
+    assert ["gap", "condition", "0.5", "0", "2", "█" * 12] in lines
+    assert ["accepted", "-", "-", "2", "40.0%"] in lines
+    (home.home / "policy.toml").write_text(POLICY.replace("4.0", "3.0").replace("version = 3", "version = 4"))
+    status, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--against", "test")
+    assert status == 0
+    assert "accepted by test v4 only: 0" in out and "accepted by test v3 only: 0" in out
+    (home.home / "policy.toml").write_text(POLICY.replace("maximum = 0.5", "maximum = 0.1"))
+    _, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--against", "test")
+    assert "accepted by test v4 only: 1 (gap 1)\n  sample/1/removal" in out
+    _, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--json")
+    assert json.loads(out)["thresholds"] == {"low": 4.0, "gap": 0.1}
+
+
+def test_explain_tells_everything_in_words(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    status, out, _ = call(capsys, "explain", "sample/1/removal")
+    assert status == 0
+    (tar,) = home.data.glob("pairs/*.tar")
+    for words in (
+        "image_editing, object_removal",
+        "licence CC0",
+        "g, split train",
+        "sample/astronaut/1: the bird",
+        "16 pixels, 25.00% of the image",
+        f"{tar}, member astronaut/source.png, 8x8, 12 bytes from 512",
+        "inpainter=opencv@1",
+        "same photo   sample/1/addition",
+        "Scores, by a=b@1",
+        "target_aesthetic         5.2500",
+        "Policy test v3: accepted",
+        "low                      holds: target_aesthetic 5.25, at least 4",
+        "gap                      holds: |source_aesthetic - target_aesthetic| 0.25, at most 0.5",
+        "Mix mix.parquet: source editing, split train, at positions",
+    ):
+        assert words in out, words
+
+
+def test_explain_says_why_a_pair_is_out(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    _, out, _ = call(capsys, "explain", "sample/1/add")
+    assert "Policy test v3: rejected: low" in out and "fails: target_aesthetic 3.5, at least 4" in out
+    assert "Mix mix.parquet: not drawn" in out
+    _, out, _ = call(capsys, "explain", "sample/2/removal")
+    assert "fails: target_aesthetic none, at least 4" in out
+    _, out, _ = call(capsys, "explain", "sample/3")
+    assert "no: no_change (0 pixels differ)" in out and "Not scored." in out
+    _, out, _ = call(capsys, "explain", "sample/2/seg")
+    assert "worded at load time" in out and "is not about this pair" in out
+
+
+def test_explain_as_json_holds_the_whole_rows(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    _, out, _ = call(capsys, "explain", "sample/2/removal", "--json")
+    found = json.loads(out)
+    assert found["pair"]["instruction"] == "remove the bird"
+    assert found["scores"]["target_aesthetic"] is None  # NaN is not JSON
+    assert found["verdicts"][0]["condition"] == "low"
+    assert found["verdicts"][0]["conditions"][1]["holds"] is False
+    assert found["source_image"]["exists"] is False
+    assert found["mixes"] == [{"file": "mix.parquet", "draws": []}]
+
+
+def test_explain_works_before_any_decision_and_without_roots(
+    home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.roots_path.unlink()
+    (home.catalog / "torn.parquet").write_bytes(b"PAR1")
+    status, out, _ = call(capsys, "explain", "sample/1/removal")
+    assert status == 0 and "No policy has decided yet." in out and "Mix torn.parquet: " in out
+
+
+@pytest.mark.parametrize(
+    ("pair_id", "words"),
+    [
+        ("sample/1", "several pairs begin with 'sample/1'"),
+        ("nobody", "no pair is called 'nobody'"),
+        ("", "several pairs begin"),
+        ("sample/1/remova_", "no pair is called"),
+        ("%", "no pair is called"),
+    ],
+)
+def test_explain_wants_one_pair(home: Workspace, capsys: pytest.CaptureFixture[str], pair_id: str, words: str) -> None:
+    status, out, err = call(capsys, "explain", pair_id)
+    assert (status, out) == (2, "") and err.startswith("error: ") and words in err and err.count("\n") == 1
+
+
+def test_stats_counts_tables_reasons_and_kinds(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    _, out, _ = call(capsys, "stats")
+    lines = [line.split() for line in out.splitlines()]
+    assert ["pairs", "1", "5", "4"] in lines
+    assert ["pairs", "no_change", "1", "0", "pixels", "differ"] in lines
+    assert ["sample", "image_editing", "object_removal", "3", "2", "2", "0", "0"] in lines
+    assert ["test", "3", "5", "2"] in lines
+    _, out, _ = call(capsys, "stats", "--json")
+    assert json.loads(out)["tables"][1] == {"table": "pairs", "num_shards": 1, "num_rows": 5, "num_usable": 4}
+
+
+def test_verify_ends_with_1_when_something_is_wrong(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = call(capsys, "verify")
+    assert status == 1 and "problem: " in out  # three pairs made up by the fixture point to no file
+    status, out, _ = call(capsys, "verify", "--json")
+    assert status == 1 and json.loads(out)["num_images"] > 0
+    for name in ("build-ieiw",):
+        home.manifest_path(name).unlink()
+    status, out, _ = call(capsys, "verify", "--deep")
+    assert status == 0 and "no problems" in out
+
+
+def test_plan_lists_the_rows_of_each_step(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    _, out, _ = call(capsys, "plan", "--steps", "1:4", "--batch", 2, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    order = pq.read_table(home.catalog / "mix.parquet")["pair_id"].to_pylist()
+    assert [row["sample_index"] for row in rows] == [2, 3, 4, 5, 6, 7]
+    assert [row["step"] for row in rows] == [1, 1, 2, 2, 3, 3]
+    assert [row["pair_id"] for row in rows] == [order[i % 3] for i in range(2, 8)]
+    assert rows == rows_of_steps(home.catalog / "mix.parquet", 1, 4, 2)
+    _, out, _ = call(capsys, "plan", "--steps", "0:9", "--batch", 1, "--limit", 4)
+    assert len(out.splitlines()) == 2 + 4 + 1 and "and 5 more" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "--steps", "5:5", "--batch", "1"], "0 <= A < B"),
+        (["plan", "--steps", "five", "--batch", "1"], "A:B"),
+        (["plan", "--steps", "0:1", "--batch", "0"], "at least 1 sample"),
+        (["plan", "--steps", "0:1", "--batch", "1", "--mix", "absent.parquet"], "no mix at absent.parquet"),
+        (["plan", "--steps", "0:1", "--batch", "1", "--mix", "."], "no mix at ."),
+        (["mix", "--weights", "absent.toml"], "no file absent.toml"),
+        (["mix", "--build", "other"], "no build named 'other'"),
+        (["mix", "--threads", "0"], "threads must be at least 1"),
+        (["decide", "--policy", "absent.toml"], "no file absent.toml"),
+        (["decide", "--against", "nobody"], "no build named 'build-ieiw.nobody'"),
+        (["stats", "--build", "Other"], "lower-case"),
+        (["verify", "--build", "other"], "no build named 'other'"),
+        (["explain", "x", "--build", "other"], "no build named 'other'"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    home: Workspace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: str,
+) -> None:
+    monkeypatch.chdir(home.home)
+    status, out, err = call(capsys, *arguments)
+    assert (status, out) == (2, "") and err.startswith("error: ") and words in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["", "decide", "explain", "mix", "plan", "stats", "verify"])
+def test_help_says_defaults(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "python -m catalog" in out and (command in ("", "explain") or "default" in out)
+
+
+def test_the_module_runs_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "catalog", "stats"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: no build named 'build-ieiw'")
+
+
+def test_tables_align_numbers_right_and_words_left() -> None:
+    table = text_table(["name", "count"], [["a", 1], ["longer", 200], ["none", None]])
+    assert table.splitlines() == [
+        "name    count",
+        "------  -----",
+        "a           1",
+        "longer    200",
+        "none        -",
+    ]
+    assert text_table(["name"], []).splitlines() == ["name", "----"]
+
+
+def test_the_decision_can_be_read_back(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    assert read_manifest(home, "build-ieiw.test").parameters["policy"]["version"] == 3
