@@ -2,7 +2,7 @@
 
     python -m catalog decide --policy infra/policies/paper.toml
     python -m catalog mix --weights infra/mixes/demo.toml
-    python -m catalog explain sample/astronaut/1
+    python -m catalog explain 7cd5fccc
     python -m catalog stats
     python -m catalog verify --deep
     python -m catalog plan --steps 100:110 --batch 16

@@ -194,10 +194,9 @@ def _plain(value: Any) -> Any:
 def in_words(explanation: dict[str, Any]) -> str:
     """The explanation for a reader."""
     pair, region = explanation["pair"], explanation["region"] or {}
-    kind = pair["edit_type"] or "drawn at load time"
     lines = [f"{pair['pair_id']}  ({', '.join(explanation['builds'])})", ""]
     lines += _facts(
-        ("kind", f"{pair['vision_task']}, {kind}"),
+        ("kind", ", ".join(dict.fromkeys(filter(None, (pair["vision_task"], pair["edit_type"]))))),
         ("instruction", pair["instruction"] or "worded at load time"),
         ("usable", "yes" if pair["reason"] is None else f"no: {pair['reason']} ({pair['detail']})"),
         ("dataset", f"{pair['dataset']}, licence {pair['licence'] or 'not given'}"),
@@ -211,13 +210,18 @@ def in_words(explanation: dict[str, Any]) -> str:
         ("backends", ", ".join(pair["backends"] or [])),
         ("parameters", pair["parameters"]),
         ("reversed", pair["reversed_pair_id"]),
-        ("same photo", ", ".join(other["pair_id"] for other in explanation["group"])),
+        ("same photo", _group_words(explanation["group"])),
     )
     return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
 
 
 def _facts(*facts: tuple[str, str | None]) -> list[str]:
     return [f"  {name:<12} {text}" for name, text in facts if text]
+
+
+def _group_words(group: list[dict[str, Any]]) -> str | None:
+    named = ", ".join(other["pair_id"] for other in group[:_NUM_NAMED])
+    return f"{named} and {len(group) - _NUM_NAMED} more" if len(group) > _NUM_NAMED else named or None
 
 
 def _area_words(area: dict[str, Any] | None) -> str | None:
@@ -251,10 +255,11 @@ def _verdict_words(explanation: dict[str, Any]) -> list[str]:
         outcome = "accepted" if verdict["accepted"] else f"rejected: {verdict.get('condition', 'no verdict')}"
         lines.append(f"Policy {verdict['policy']} v{verdict['version']}: {outcome}")
         for item in verdict["conditions"]:
-            holds = {True: "holds", False: "fails", None: "is not about this pair"}[item["holds"]]
             value, threshold = _number(item["value"]), _number(item["threshold"])
-            asked = f"{item['looks_at']} {value}, {item['relation']} {threshold}"
-            lines.append(f"  {item['name']:<24} {holds}: {asked}")
+            outcome = (
+                f"{'holds' if item['holds'] else 'fails'}: {item['looks_at']} {value}, {item['relation']} {threshold}"
+            )
+            lines.append(f"  {item['name']:<24} {outcome if item['applies'] else 'is not about this pair'}")
     return lines
 
 

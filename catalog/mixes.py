@@ -148,10 +148,9 @@ def _open_inputs(
 def _refuse_conflicts(connection: duckdb.DuckDBPyConnection) -> None:
     ids = [row["pair_id"] for row in fetch_rows(connection, load_sql("conflicting_pairs"))]
     if ids:
-        more = f" and {len(ids) - _NUM_NAMED} more" if len(ids) > _NUM_NAMED else ""
         raise MixError(
-            f"a pair_id must stand for one pair in all builds of a mix. Different pairs are called "
-            f"{', '.join(ids[:_NUM_NAMED])}{more}: mix the builds one at a time, or rename a dataset"
+            f"a pair_id must stand for one pair in all builds of a mix. Different pairs are called {_some(ids)}: "
+            "mix the builds one at a time, or rename a dataset"
         )
 
 
@@ -201,7 +200,7 @@ def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
             empty.append(f"{source.name} ({count.available} pairs, {count.accepted} accepted, 0 in train)")
     if empty:
         raise MixError(
-            f"a source of the mix must have pairs to train on. None in: {', '.join(empty)}; mend its filter, "
+            f"a source of the mix must have pairs to train on. None in: {_some(empty)}; mend its filter, "
             "build its data, or set allow_empty = true"
         )
     if not any(count.drawn for count in counts):
@@ -240,3 +239,8 @@ def _footer(
         "num_rows": num_rows,
         "num_usable": num_rows,
     }
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more

@@ -3,6 +3,8 @@
 Large sorts and joins spill into the system's temporary folder (``TMPDIR``), which is removed with the database.
 """
 
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,28 +43,28 @@ def open_database(threads: int | None = None, memory_limit: str | None = None) -
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1. Got {threads}")
-    with tempfile.TemporaryDirectory(prefix="ieiw-") as spill:
-        config: dict[str, Any] = {"temp_directory": spill, "preserve_insertion_order": False}
-        if threads is not None:
-            config["threads"] = threads
-        if memory_limit is not None:
-            config["memory_limit"] = memory_limit
-        try:
-            connection = duckdb.connect(config=config)
-        except (duckdb.ParserException, duckdb.InvalidInputException) as error:
-            raise ConfigError(f"the memory limit must be like 4GB. Got {memory_limit!r}") from error
-        try:
-            yield connection
-        except duckdb.OutOfMemoryException as error:
-            raise ConfigError(
-                f"out of memory ({_first_line(error)}): raise the memory limit or TMPDIR's room"
-            ) from error
-        except _OUR_MISTAKES:
-            raise
-        except duckdb.Error as error:
-            raise ShardError(f"a shard cannot be read ({_first_line(error)}): {_REMEDY}") from error
-        finally:
-            connection.close()
+    # DuckDB makes this folder when it first spills: a killed process that did not leaves nothing.
+    spill = Path(tempfile.gettempdir()) / f"ieiw-spill-{secrets.token_hex(8)}"
+    config: dict[str, Any] = {"temp_directory": str(spill), "preserve_insertion_order": False}
+    if threads is not None:
+        config["threads"] = threads
+    if memory_limit is not None:
+        config["memory_limit"] = memory_limit
+    try:
+        connection = duckdb.connect(config=config)
+    except (duckdb.ParserException, duckdb.InvalidInputException) as error:
+        raise ConfigError(f"the memory limit must be like 4GB. Got {memory_limit!r}") from error
+    try:
+        yield connection
+    except duckdb.OutOfMemoryException as error:
+        raise ConfigError(f"out of memory ({_first_line(error)}): raise the memory limit or TMPDIR's room") from error
+    except _OUR_MISTAKES:
+        raise
+    except duckdb.Error as error:
+        raise ShardError(f"a shard cannot be read ({_first_line(error)}): {_REMEDY}") from error
+    finally:
+        connection.close()
+        shutil.rmtree(spill, ignore_errors=True)
 
 
 @cache

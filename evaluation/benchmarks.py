@@ -46,7 +46,6 @@ UNITS = {
     "ssim": "share",
     "capped_share": "share",
     "text_similarity": "cosine",
-    "direction_similarity": "cosine",
     "source_similarity": "cosine",
     "aesthetic": "score",
     "outside_difference": "levels of 255",
@@ -61,7 +60,6 @@ METRICS_OF = {
     "image_enhancement": ("psnr", "capped_share", "ssim"),
     "image_editing": (
         "text_similarity",
-        "direction_similarity",
         "source_similarity",
         "aesthetic",
         "outside_difference",

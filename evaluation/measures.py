@@ -154,8 +154,8 @@ class EnhancementMeasure:
 class EditingMeasure:
     """What the edit says, how it looks, and what it left alone (paper section 4.5).
 
-    The paper warns that an almost unchanged image may score high: similarity of source and prediction, the
-    direction of the change and PSNR against the target stand beside its two numbers for that reason.
+    The paper warns that an almost unchanged image may score high: similarity of source and prediction and PSNR
+    against the target stand beside its two numbers for that reason.
     """
 
     def __init__(self, helpers: HelperModels) -> None:
@@ -185,7 +185,6 @@ class EditingMeasure:
         similarity, aesthetic = self._helpers.ids()
         return [
             self._similarity("text_similarity", "target_text_similarity", similarity),
-            self._similarity("direction_similarity", "direction_similarity", similarity),
             self._similarity("source_similarity", "image_similarity", similarity),
             Metric("aesthetic", mean(self._aesthetics), len(self._aesthetics), aesthetic),
             Metric("outside_difference", mean(c.mean_difference for c in self._outside), len(self._outside)),

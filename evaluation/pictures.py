@@ -1,4 +1,4 @@
-"""A sheet to judge by eye: a few cases in rows of source, target and prediction under their instruction."""
+"""A sheet to judge by eye: a few cases as source, target and prediction under their instruction, two in a row."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,22 @@ from evaluation.metrics import Image
 _SIDE = 256  # pixels of a picture
 _GAP = 8
 _TEXT = 40
+_COLUMNS = 2  # cases beside each other
 _TITLES = ("source", "target", "prediction")
 _WIDTH = len(_TITLES) * (_SIDE + _GAP) + _GAP
 _BACKGROUND, _INK, _QUIET = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 
 
 def prediction_sheet(entries: Sequence[tuple[str, Case, Image]]) -> bytes:
-    """PNG with one row per (benchmark, case, prediction)."""
-    rows = [_row(*entry) for entry in entries]
-    return encode_png(np.concatenate(rows)) if rows else encode_png(np.full((_TEXT, _WIDTH, 3), 255, np.uint8))
+    """PNG of (benchmark, case, prediction) entries."""
+    panels = [_panel(*entry) for entry in entries]
+    blank = np.full((_TEXT + _SIDE + _GAP, _WIDTH, 3), _BACKGROUND, np.uint8)
+    panels += [blank] * (-len(panels) % _COLUMNS or _COLUMNS * (not panels))
+    rows = [np.concatenate(panels[place : place + _COLUMNS], axis=1) for place in range(0, len(panels), _COLUMNS)]
+    return encode_png(np.concatenate(rows))
 
 
-def _row(benchmark: str, case: Case, prediction: Image) -> Image:
+def _panel(benchmark: str, case: Case, prediction: Image) -> Image:
     canvas = PillowImage.new("RGB", (_WIDTH, _TEXT + _SIDE + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     draw.text((_GAP, 4), _fit(case.sample.instruction, draw, _font(15)), fill=_INK, font=_font(15))

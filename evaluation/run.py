@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from catalog.digests import canonical_json, file_digest, value_digest
 from catalog.durable import sweep, write_file
-from catalog.errors import ConfigError, MixError
+from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.parquet_streams import write_stream
 from catalog.roots import Roots
 from catalog.samples import RenderOptions
@@ -36,8 +36,8 @@ from evaluation.predictions import NoOpPredictor, OraclePredictor, Predictor, pr
 _VERSION = 1
 """Part of every key: raised with each change of what metrics mean."""
 
-_SHOWN_CASES = 3
-"""Rows of the picture sheet per benchmark."""
+_SHOWN_PAIRS = 2
+"""Pairs of each benchmark on the picture sheet."""
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -162,6 +162,7 @@ class _Runner:
         for batch in batches(self._cases(name, held_out), self._options.batch_size):
             self._observe(name, batch, measure, controls)
         metrics = measure.metrics()
+        _check_complete(name, metrics, controls["oracle"].metrics())
         if self._left_out:
             metrics.append(Metric("rows_left_out", float(self._left_out), len(held_out)))
         yield from (_row(name, vision_task, metric) for metric in metrics)
@@ -184,9 +185,20 @@ class _Runner:
         measure.observe(batch, images)
         for control, predictor in self._controls.items():
             controls[control].observe(batch, predict(predictor, samples, self._options.seed))
-        num_shown = sum(shown == name for shown, _, _ in self.shown)
-        for case, image in list(zip(batch, images, strict=True))[: max(0, _SHOWN_CASES - num_shown)]:
-            self.shown.append((name, case, image))
+        for case, image in zip(batch, images, strict=True):
+            pairs = {other.sample.pair_id for shown, other, _ in self.shown if shown == name}
+            if len(pairs) < _SHOWN_PAIRS and case.sample.pair_id not in pairs:
+                self.shown.append((name, case, image))
+
+
+def _check_complete(benchmark: str, metrics: Sequence[Metric], oracle: Sequence[Metric]) -> None:
+    """Predictions and targets must be measurable on the same samples: a mean over fewer is another number."""
+    for metric, best in zip(metrics, oracle, strict=True):
+        if metric.num_samples != best.num_samples:
+            raise PredictionError(
+                f"{benchmark}: {metric.name} must be measured on all {best.num_samples} samples. Got "
+                f"{metric.num_samples}: {metric.backend} has no number for some predictions"
+            )
 
 
 def _row(benchmark: str, vision_task: str, metric: Metric) -> Row:

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import struct
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from plain_build import build
 
 from catalog.reasons import Reason

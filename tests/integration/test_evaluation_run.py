@@ -306,6 +306,24 @@ def test_a_bad_prediction_is_an_error_not_a_smaller_mean(answer, message, mix, h
     assert not (tmp_path / "metrics.parquet").exists()
 
 
+class ForgetfulSimilarity:
+    """Has no number for pictures brighter than the photos."""
+
+    name, revision, device = "forgetful", "1", "cpu"
+
+    def similarity(self, sources, targets, source_captions, target_captions):
+        known = np.array([np.nan if target.mean() > 150 else 0.5 for target in targets])
+        names = ("image_similarity", "source_text_similarity", "target_text_similarity", "direction_similarity")
+        return dict.fromkeys(names, known)
+
+
+def test_a_number_missing_for_some_predictions_is_an_error(mix, helpers, tmp_path):
+    forgetful = HelperModels(ForgetfulSimilarity(), helpers.aesthetic_scorer)
+    brighter = Answering(lambda sources: [source + np.uint8(100) for source in sources])
+    with pytest.raises(PredictionError, match=r"text_similarity must be measured on all 4 samples\. Got 0"):
+        evaluate(brighter, mix, tmp_path, forgetful, OPTIONS)
+
+
 def changed_mix(mix, folder, change):
     """A copy of the mix with other validation rows."""
     (folder / "roots.json").write_text(json.dumps({"made": str(mix.parent / "data")}))

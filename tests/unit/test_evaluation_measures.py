@@ -157,7 +157,6 @@ def test_editing_by_hand():
     values = measured("image_editing", [captioned, bare], [prediction, bare.sample.source])
     assert values["text_similarity"].value == pytest.approx(102 / 255)
     assert values["text_similarity"].num_samples == 1
-    assert values["direction_similarity"][1:3] == (None, 0)
     assert values["source_similarity"].value == 1.0
     assert values["aesthetic"].value == pytest.approx((102 + 100) / 2)
     assert values["outside_difference"][1:3] == (2.0, 1)
@@ -169,7 +168,7 @@ def test_numbers_of_helper_models_carry_their_names():
     """A score of an embedded backend cannot be taken for CLIP's."""
     values = measured("image_editing", [make_case()], [make_case().sample.source])
     backends = {name: metric.backend for name, metric in values.items()}
-    similarities = {"text_similarity", "direction_similarity", "source_similarity"}
+    similarities = {"text_similarity", "source_similarity"}
     assert {backends.pop(name) for name in similarities} == {"pair_similarity=fixed@7"}
     assert backends.pop("aesthetic") == "aesthetic_scorer=level@1"
     assert set(backends.values()) == {None}
