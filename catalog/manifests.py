@@ -60,16 +60,12 @@ def read_manifest(workspace: Workspace, name: str) -> Manifest:
         value = json.loads(path.read_text(encoding="utf-8"))
         version = value["schema_version"]
         if version != SCHEMA_VERSION:
-            raise ShardError(
-                f"{path} has schema version {version}, this code {SCHEMA_VERSION}: run the build again"
-            )
+            raise ShardError(f"{path} has schema version {version}, this code {SCHEMA_VERSION}: run the build again")
         tables = {table: [Shard(**shard) for shard in shards] for table, shards in value["tables"].items()}
         return Manifest(name=value["name"], parameters=value["parameters"], tables=tables)
     except FileNotFoundError as error:
         known = ", ".join(list_manifests(workspace)) or "none"
-        raise ShardError(
-            f"no build named {name!r} in {path.parent} (builds there: {known}); run it first"
-        ) from error
+        raise ShardError(f"no build named {name!r} in {path.parent} (builds there: {known}); run it first") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ShardError):
             raise
@@ -83,7 +79,5 @@ def list_manifests(workspace: Workspace) -> list[str]:
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ShardError(
-            f"a build's name is lower-case letters, digits, '.', '-' and '_', at most 100. Got {name!r}"
-        )
+        raise ShardError(f"a build's name is lower-case letters, digits, '.', '-' and '_', at most 100. Got {name!r}")
     return name

@@ -36,9 +36,7 @@ class Roots:
             value = json.loads(path.read_text(encoding="utf-8"))
             folders = {name: path.parent / folder for name, folder in value.items()}
         except FileNotFoundError as error:
-            raise ShardError(
-                f"no {path}: it says where images are; run a build, or write it by hand"
-            ) from error
+            raise ShardError(f"no {path}: it says where images are; run a build, or write it by hand") from error
         except (ValueError, AttributeError, TypeError) as error:
             raise ShardError(f"{path} must be a JSON object of folders by name ({error})") from error
         return cls(folders)

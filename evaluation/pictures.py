@@ -36,7 +36,7 @@ def _panel(benchmark: str, case: Case, prediction: Image) -> Image:
         zip(_TITLES, (case.sample.source, case.sample.target, prediction), strict=True)
     ):
         left = _GAP + place * (_SIDE + _GAP)
-        label = f"{title}, {benchmark}" if place == 0 else title
+        label = f"{title}, {benchmark.split('/')[-2]}" if place == 0 else title  # the name before the split
         draw.text((left, 23), label, fill=_QUIET, font=_font(12))
         canvas.paste(PillowImage.fromarray(resize_image(image, _SIDE, _SIDE)), (left, _TEXT))
     return np.asarray(canvas, np.uint8)

@@ -75,9 +75,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def remove_rests(folder: Path) -> None:
-    """Remove what a killed run left half written or half removed. Only while nobody writes."""
-    for path in folder.glob("step-*" + TEMPORARY_SUFFIX):
-        shutil.rmtree(path)
+    """Remove folders that a killed run left half written or half removed. Only while nobody writes."""
+    for path in folder.glob("*" + TEMPORARY_SUFFIX):
+        if path.is_dir():
+            shutil.rmtree(path)
 
 
 def save_checkpoint(folder: Path, step: int, state: TrainingState, identity: Identity, keep_last: int) -> Path:

@@ -154,8 +154,9 @@ def _choose_checkpoint(folder: RunFolder, config: TrainingConfig, mix_sha256: st
 def _prepare(folder: RunFolder, config: TrainingConfig, *, is_new: bool) -> None:
     """Clean up after a killed run and make the tiny starting point."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    sweep(folder.path)
+    remove_rests(folder.path)
     remove_rests(folder.checkpoints)
+    sweep(folder.path)
     if config.model == TINY_MODEL and (is_new or not folder.tiny_model.is_dir()):
         from trainer.tiny import make_tiny_checkpoint
 

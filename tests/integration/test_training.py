@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 TRAINER = ROOT / "trainer" / "main.py"
 make_mix = runpy.run_path(str(ROOT / "tests" / "training_mix.py"))["make_mix"]
 
-NUM_STEPS = 8
+NUM_STEPS = 12
 SMALL = ["image_size=32", "global_batch_size=8", "micro_batch_size=2", f"num_steps={NUM_STEPS}"]
 SMALL += ["checkpoint_every=2", "keep_last=9"]
 
@@ -68,7 +68,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    for _ in range(6000):
+    for _ in range(9000):
         if path.exists():
             return
         assert process.poll() is None, process.communicate()
@@ -141,7 +141,7 @@ def test_two_ranks_see_the_samples_of_one_and_learn_the_same(one_rank: Path, two
 
 def test_one_rank_goes_on_from_two(two_ranks: Path, mix: Path, tmp_path: Path, one_rank: Path) -> None:
     output = Path(shutil.copytree(two_ranks, tmp_path / "run"))
-    for step in (6, 8):
+    for step in (10, 12):
         shutil.rmtree(output / "checkpoints" / f"step-{step:08d}")
     (output / "finished.json").unlink()
     run(mix, output, 1)

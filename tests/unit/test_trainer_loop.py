@@ -143,6 +143,17 @@ def test_an_unfinished_export_is_made_again(straight: Path, mix: Path, tmp_path:
     assert steps(run) == steps(straight)
 
 
+def test_rests_of_a_killed_run_are_removed(straight: Path, mix: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    (run / "finished.json").unlink()
+    shutil.copytree(run / "pipeline", run / "pipeline.tmp")
+    shutil.copytree(run / "checkpoints" / "step-00000002", run / "checkpoints" / "step-00000006.tmp")
+    (run / "training_log.parquet.tmp").write_bytes(b"half")
+    assert train(mix, run) == 0
+    assert list(run.rglob("*.tmp")) == []
+    assert tensors(run) == tensors(straight)
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_changed_configuration_is_refused(straight: Path, mix: Path, tmp_path: Path, finished: bool) -> None:
     run = Path(shutil.copytree(straight, tmp_path / "run"))
