@@ -91,7 +91,7 @@ REGIONS = pa.schema(
         ("relations", pa.list_(RELATION)),
         ("num_instances", pa.int32()),  # objects that the phrase refers to
         ("area", pa.int64()),  # mask pixels
-        ("image_labels", pa.list_(pa.string())),  # class names of all regions of the image, in file order
+        ("image_labels", pa.list_(pa.string())),  # names of all objects of the image, in file order: "pink hat"
         ("captions", pa.list_(pa.string())),
         *OUTCOME,
     ]

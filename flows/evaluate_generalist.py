@@ -4,6 +4,7 @@
 
     prefect deployment run evaluate
     prefect deployment run evaluate -p split=test
+    prefect deployment run evaluate -p steps=20 -p limit=12
 """
 
 import sys
@@ -28,6 +29,10 @@ def evaluate_generalist(
     mix: Annotated[str, Field(description="The mix whose held-out rows are used.")] = "catalog/mix.parquet",
     split: Annotated[Literal["val", "test"], Field(description="Which held-out split.")] = "val",
     recipe: Annotated[str, Field(description="Recipe of the run; with the mix it names the run's folder.")] = "demo",
+    steps: Annotated[int, Field(ge=1, le=1000, description="Sampling steps per image (official code: 100).")] = 100,
+    limit: Annotated[
+        int | None, Field(ge=1, description="At most this many rows of each benchmark; all where absent.")
+    ] = None,
     checkpoint: Annotated[
         str | None, Field(description="Folder of another pipeline. Absent: that of the run of recipe and mix.")
     ] = None,
@@ -48,7 +53,9 @@ def evaluate_generalist(
         pipeline = workspace.home / checkpoint if checkpoint else run / "pipeline"
         command = [
             *(sys.executable, "-m", "evaluation", "run", "--checkpoint", str(pipeline), "--mix", str(plan)),
-            *("--split", split, "--output", str(folder), *(options or [])),
+            *("--split", split, "--output", str(folder), "--steps", str(steps)),
+            *(["--limit", str(limit)] if limit else []),
+            *(options or []),
         ]
         with timed(workspace, "evaluate"):
             run_child(command, log=get_run_logger().info)

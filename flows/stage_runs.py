@@ -3,7 +3,7 @@
 import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,14 +33,16 @@ class StageRun:
     """Wall time, from the command to the final state."""
 
 
-def run_stage(console: Console, workspace: Workspace, url: str, flow: str) -> StageRun:
+def run_stage(console: Console, workspace: Workspace, url: str, flow: str, parameters: Sequence[str] = ()) -> StageRun:
     """Start the flow's deployment and wait for its end, showing shards and the last log line.
+
+    ``parameters`` are texts like "steps=20".
 
     Raises:
         StageFailed: the command or the run failed.
     """
     start = time.monotonic()
-    command = ["prefect", "deployment", "run", flow]
+    command = ["prefect", "deployment", "run", flow, *(part for text in parameters for part in ("-p", text))]
     console.print(f"[bold]$ {' '.join(command)}[/]", highlight=False)
     flow_run = _start_run(prefect_command() + command[1:], prefect_environment(workspace, url))
     api = PrefectApi(url)
@@ -50,7 +52,7 @@ def run_stage(console: Console, workspace: Workspace, url: str, flow: str) -> St
         _cancel(api, flow_run)
         raise
     seconds = time.monotonic() - start
-    console.print(f"  {message} [dim]({seconds:.1f} s)[/]", highlight=False)
+    console.print(f"  {message} [dim]({seconds:.1f} s)[/]", highlight=False, soft_wrap=True)
     return StageRun(flow, flow_run, message, seconds)
 
 
@@ -73,7 +75,7 @@ def _follow(console: Console, api: PrefectApi, flow: str, flow_run: str, start: 
             status.update(line)
             if not console.is_terminal and time.monotonic() - shown_at > _QUIET_SECONDS:
                 shown_at = time.monotonic()
-                console.print(line, highlight=False)
+                console.print(line, highlight=False, no_wrap=True, overflow="ellipsis")
             time.sleep(_POLL_SECONDS)
     if kind != "COMPLETED":
         raise StageFailed(

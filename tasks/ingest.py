@@ -118,5 +118,15 @@ def _box(region: Mapping[str, Any], mask: np.ndarray | None) -> list[float] | No
 
 
 def _labels(regions: list[Any]) -> list[str]:
-    found = (region.get("label") for region in regions if isinstance(region, Mapping))
-    return [" ".join(label.split()) for label in found if isinstance(label, str) and label.isprintable()]
+    """Names of the objects of an image. Phrases for one and the same object (equal label and box) count once."""
+    names: dict[tuple[str, str], str] = {}
+    for region in regions:
+        try:
+            label = check.optional_text(region, "label")
+            name = check.object_name(label, check.texts(region, "attributes")) if label else None
+        except (RowRejected, AttributeError):
+            continue  # the region's own row says what is wrong with it
+        if name is not None and label is not None:
+            place = region.get("box") or region.get("annotation_id")
+            names.setdefault((label, str(place)), name)
+    return list(names.values())

@@ -12,6 +12,11 @@ MAX_KEYPOINTS = 256
 _JOINT_MARGIN = 1.0  # pixels that a labelled joint may lie outside its image: rounding in the datasets
 
 
+def object_name(label: str, attributes: list[str]) -> str:
+    """What an object is called in a caption: its first attribute and its class, "pink hat"."""
+    return " ".join([*attributes[:1], label])
+
+
 def require_text(record: Mapping[str, Any], name: str) -> str:
     """A field that must be text. Raises malformed_record or bad_encoding."""
     text = optional_text(record, name)

@@ -16,6 +16,7 @@ from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
 from tasks.backends.protocols import InstructionRequest
 from tasks.grammar import check_instruction
+from tasks.records_check import object_name
 from tasks.row_images import RowImages
 from tasks.steps import Row, StepContext
 
@@ -99,10 +100,10 @@ def _caption(context: StepContext, images: RowImages, edits: list[Row], pairs: l
     pictures: dict[tuple[str, str], tuple[np.ndarray, list[str], list[str]]] = {}
     for edit in edits:
         if edit["reason"] is None:
-            labels, known = list(edit["image_labels"] or ()), list(edit["captions"] or ())
-            without = _without(labels, edit["label"], edit["num_instances"] or 1)
-            pictures[_place(edit, "source")] = (images.read(edit["source_image"]), labels, known)
-            pictures[_place(edit, "target")] = (images.read(edit["target_image"]), without, [])
+            labels = list(edit["image_labels"] or ())
+            # Without the dataset's own captions: there are none for targets, and the two must be worded alike.
+            pictures[_place(edit, "source")] = (images.read(edit["source_image"]), labels, [])
+            pictures[_place(edit, "target")] = (images.read(edit["target_image"]), _without(labels, edit), [])
     columns = [list(column) for column in zip(*pictures.values(), strict=True)]
     if not columns:
         return
@@ -144,10 +145,11 @@ def _place(edit: Mapping[str, Any], side: str) -> tuple[str, str]:
     return image, edit["edit_id"] if side == "target" else "|".join(edit["image_labels"] or ())
 
 
-def _without(labels: list[str], label: str | None, num_instances: int) -> list[str]:
-    """The labels of the picture once the object is gone."""
+def _without(labels: list[str], edit: Mapping[str, Any]) -> list[str]:
+    """The names of what is left in the picture once the object is gone."""
+    gone = edit["label"] and object_name(edit["label"], edit["attributes"] or [])
     rest = list(labels)
-    for _ in range(num_instances):
-        if label in rest:
-            rest.remove(label)
+    for _ in range(edit["num_instances"] or 1):
+        if gone in rest:
+            rest.remove(gone)
     return rest

@@ -28,7 +28,7 @@ from trainer.checkpoint import (
     remove_rests,
     save_checkpoint,
 )
-from trainer.config import TINY_MODEL, TrainingConfig
+from trainer.config import LATENT_STRIDE, TINY_MODEL, TrainingConfig
 from trainer.data import MicroBatches, TrainingSamples, make_loader
 from trainer.learner import Learner
 from trainer.models import frozen_digest, load_models
@@ -165,7 +165,9 @@ def _prepare(folder: RunFolder, config: TrainingConfig, *, is_new: bool) -> None
 
 def _finish(learner: Learner, log: TrainingLog, folder: RunFolder, config: TrainingConfig, mix_sha256: str) -> Finished:
     """Export the moving average and write the run's figures."""
-    learner.models.unet.load_state_dict(learner.averages)
+    unet = learner.models.unet
+    unet.load_state_dict(learner.averages)
+    unet.register_to_config(sample_size=config.image_size // LATENT_STRIDE)  # the size it was trained at
     write_pipeline(folder.pipeline, learner.models)
     loss_first, loss_last = mean_losses(log.rows)
     figures = Finished(

@@ -76,7 +76,9 @@ def test_the_exported_weights_are_the_moving_averages(straight: Path) -> None:
     from safetensors.torch import load_file
 
     averages = load_file(straight / "checkpoints" / "step-00000004" / "averages.safetensors")
-    exported = load_models(straight / "pipeline").unet.state_dict()
+    unet = load_models(straight / "pipeline").unet
+    assert unet.config.sample_size == 32 // 8
+    exported = unet.state_dict()
     assert averages.keys() == exported.keys()
     assert all((averages[name] == exported[name]).all() for name in averages)
 
