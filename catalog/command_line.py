@@ -9,9 +9,17 @@ from catalog.errors import UserError
 _SYSTEM_ERRORS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again; finished shards are kept",
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+    errno.EFBIG: "a file would become too large for a limit of this system (ulimit -f): raise it and run again",
     errno.EACCES: "permission denied: make the folder writable or set IEIW_HOME to one that is",
     errno.EROFS: "the file system is read-only: set IEIW_HOME to a writable folder",
 }
+
+
+def explain_system_error(error: OSError) -> str:
+    """What the system refused, with what to do about it where that is known."""
+    advice = _SYSTEM_ERRORS.get(error.errno or 0)
+    place = f" ({error.filename})" if error.filename else ""
+    return f"{advice or error.strerror or error}{place}"
 
 
 def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
@@ -22,9 +30,7 @@ def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None
         sys.stderr.write(f"error: {error}\n")
         return 2
     except OSError as error:
-        advice = _SYSTEM_ERRORS.get(error.errno or 0)
-        place = f" ({error.filename})" if error.filename else ""
-        sys.stderr.write(f"error: {advice or error.strerror or error}{place}\n")
+        sys.stderr.write(f"error: {explain_system_error(error)}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to go on\n")

@@ -91,7 +91,7 @@ class PrefectApi:
         return self.call("POST", "/task_runs/count", {"flow_runs": runs, "task_runs": ended}), total
 
     def last_log(self, flow_run: str) -> str:
-        """The last line that a flow run logged; empty before the first."""
-        wanted = {"flow_run_id": {"any_": [flow_run]}}
+        """The last line that a flow run itself logged (not its tasks); empty before the first."""
+        wanted = {"flow_run_id": {"any_": [flow_run]}, "task_run_id": {"is_null_": True}}
         logs = self.call("POST", "/logs/filter", {"logs": wanted, "limit": 1, "sort": "TIMESTAMP_DESC"})
         return str(logs[0]["message"]).strip().splitlines()[0] if logs and logs[0]["message"].strip() else ""

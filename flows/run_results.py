@@ -43,7 +43,7 @@ def read_finish(output: Path) -> dict[str, Any]:
 
 
 def read_metrics(output: Path) -> list[dict[str, Any]]:
-    """Metric rows in an evaluation's folder: benchmark, metric, value, unit, num_samples, backend.
+    """Metric rows in an evaluation's folder: benchmark, vision_task, metric, value, unit, num_samples, backend.
 
     Raises:
         UserError: the folder holds none.
@@ -51,7 +51,7 @@ def read_metrics(output: Path) -> list[dict[str, Any]]:
     path = output / "metrics.parquet"
     if not path.is_file():
         raise UserError(f"{output} holds no metrics.parquet: run `python -m evaluation run --output {output}`")
-    columns = ["benchmark", "metric", "value", "unit", "num_samples", "backend"]
+    columns = ["benchmark", "vision_task", "metric", "value", "unit", "num_samples", "backend"]
     rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     return rows
 

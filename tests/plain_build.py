@@ -4,9 +4,11 @@ Run as a script by the kill tests and the benchmarks: ``python plain_build.py HO
 """
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from catalog import command_line
 from catalog.manifests import Manifest
 from catalog.store import Shard
 from catalog.workspace import Workspace
@@ -42,6 +44,12 @@ def build(workspace: Workspace, profile: Profile, workers: int = 1) -> Manifest:
     return finish_build(workspace, profile, profile.name, shards)
 
 
-if __name__ == "__main__":
-    home, profile_path, *rest = sys.argv[1:]
+def main(arguments: Sequence[str]) -> int:
+    """HOME PROFILE [WORKERS]."""
+    home, profile_path, *rest = arguments
     build(Workspace(Path(home)), read_profile(Path(profile_path)), int(rest[0]) if rest else 1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -131,7 +131,7 @@ def test_two_ranks_see_the_samples_of_one_and_learn_the_same(one_rank: Path, two
     for ours, theirs in zip(log(two_ranks, "loss", "grad_norm"), log(one_rank, "loss", "grad_norm"), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
-    # After the first update only: AdamW divides by the gradient's size, so rounding grows with every step.
+    # Early in the run: AdamW divides by the gradient's size, so rounding grows with every step.
     name = f"checkpoints/step-{2:08d}/averages.safetensors"
     first, second = load_file(one_rank / name), load_file(two_ranks / name)
     near = sum(int(((first[n] - second[n]).abs() < 1e-4).sum()) for n in first)
