@@ -118,7 +118,7 @@ def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Prof
 
     Args:
         path: the TOML file.
-        overrides: values by dotted name, such as ``{"backends.inpainter": "lama", "images_per_shard": 64}``.
+        overrides: values by dotted name, such as ``{"backends.inpainter": "opencv", "source.coco.root": "/data"}``.
 
     Raises:
         ConfigError: no such file, not TOML, an unknown name or a value out of range.
@@ -130,12 +130,19 @@ def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Prof
 
 
 def _override(value: dict[str, Any], name: str, new: Any) -> None:
+    """Set one value by its dotted name; a source is found by its dataset: ``source.phrasecut.root``."""
     *folders, last = name.split(".")
+    place: Any = value
     for folder in folders:
-        value = value.setdefault(folder, {})
-        if not isinstance(value, dict):
-            raise ConfigError(f"override {name!r} goes through {folder!r}, which is not a table")
-    value[last] = new
+        if isinstance(place, list):
+            place = next((item for item in place if isinstance(item, dict) and item.get("dataset") == folder), None)
+        else:
+            place = place.setdefault(folder, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"override {name!r} goes through {folder!r}, which is no table and no dataset here")
+    if isinstance(place, list):
+        raise ConfigError(f"override {name!r} must go on with a field of that dataset, such as {name}.root")
+    place[last] = new
 
 
 def _parse(value: dict[str, Any], where: str) -> Profile:

@@ -33,6 +33,15 @@ def test_overrides_win(tmp_path):
     assert (profile.backends["inpainter"], profile.images_per_shard, profile.remove_object.dilation) == ("opencv", 3, 2)
 
 
+def test_a_source_is_overridden_by_its_dataset(tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text(GOOD)
+    assert read_profile(path, {"source.a.root": "/x"}).sources[0].root == "/x"
+    for name in ("source.b.root", "source.a", "name.x"):
+        with pytest.raises(ConfigError, match="override"):
+            read_profile(path, {name: "/x"})
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
