@@ -1,7 +1,11 @@
-"""Flow ``build-ieiw``: source datasets to scored candidate pairs.
+"""Flow ``build-ieiw``: source datasets to scored candidate pairs, as shards.
 
-prefect deployment run build-ieiw
-prefect deployment run build-ieiw -p profile=infra/profiles/paper.toml -p workers=8
+::
+
+    prefect deployment run build-ieiw
+    prefect deployment run build-ieiw -p workers=8 -p 'overrides={"images_per_shard": 64}'
+
+Finished shards are recognised: a second run takes seconds, a run after a kill does what is missing.
 """
 
 from pathlib import Path

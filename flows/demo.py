@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """Deployments in order, each with the parameters that differ from its defaults."""
 _STOP_SECONDS = 60
+_LOG_WIDTH = 120  # columns where the output is not a terminal
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
     parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)
     workspace = Workspace.default()
     with _server(console, workspace) as url:
         runs = [run_stage(console, workspace, url, *stage) for stage in STAGES.items()]

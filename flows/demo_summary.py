@@ -60,10 +60,10 @@ def _print_metrics(console: Console, output: Path) -> None:
     """One line per benchmark: the first metric of its task beside copying the source and the exact answer."""
     rows = read_metrics(output)
     values = {(row["benchmark"], row["metric"]): row["value"] for row in rows}
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("benchmark", no_wrap=True)
     table.add_column("metric", no_wrap=True)
-    for name in ("value", *_CONTROLS, "samples"):
+    for name in ("value", *_CONTROLS, "rows"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         name, metric = row["benchmark"], row["metric"]
@@ -101,4 +101,4 @@ def _line(console: Console, name: str, value: object, note: str = "") -> None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:.3f}"

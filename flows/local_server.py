@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO
 
@@ -74,9 +75,10 @@ def local_server(workspace: Workspace, *, port: int | None = None) -> Iterator[s
     with ExitStack() as stack:
         lock = stack.enter_context((home / "local_server.json").open("a+"))
         _hold(lock)
+        scratch = stack.enter_context(TemporaryDirectory(prefix="ieiw-", ignore_cleanup_errors=True))
         stack.callback(stop_descendants)
         url = f"http://127.0.0.1:{port or _free_port()}/api"
-        api, environment = PrefectApi(url), prefect_environment(workspace, url)
+        api, environment = PrefectApi(url), prefect_environment(workspace, url) | {"TMPDIR": scratch}
         server = _start(stack, "server", _server_command(url), environment, home, signal.SIGKILL)
         _wait_until(api.is_healthy, server, "the Prefect server", home / "server.log")
         _close_old_runs(api)
@@ -119,6 +121,8 @@ def main(arguments: Sequence[str]) -> int:
         if options.until_stdin_closes:
             sys.stdin.read()
         else:
+            if f":{DEFAULT_PORT}/" not in url:  # prefect.toml names the default one
+                sys.stdout.write(f"port {DEFAULT_PORT} is taken; for other terminals: export PREFECT_API_URL={url}\n")
             sys.stdout.write(f"see {url.removesuffix('/api')} in a browser; Ctrl-C stops everything\n")
             sys.stdout.flush()
             signal.pause()

@@ -83,6 +83,12 @@ class PrefectApi:
         body = {"state": {"type": state, "message": message}, "force": True}
         self.call("POST", f"/flow_runs/{flow_run}/set_state", body)
 
+    def cancel(self, flow_run: str, message: str) -> None:
+        """End a flow run: a running one is stopped by its worker, one that waits is not picked up."""
+        kind, _, _ = self.read_state(flow_run)
+        if kind not in FINAL_STATES:
+            self.force_state(flow_run, "CANCELLING" if kind == "RUNNING" else "CANCELLED", message)
+
     def count_tasks(self, flow_run: str) -> tuple[int, int]:
         """Task runs of a flow run: (ended, all that exist so far)."""
         runs = {"id": {"any_": [flow_run]}}

@@ -12,9 +12,13 @@ from prefect import flow
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.prefect_api import FINAL_STATES, PrefectApi
+
+_POLL_SECONDS = 1.0
 _STAGES = ("build-ieiw", "build-mix", "train", "evaluate")
 
 
@@ -33,10 +37,25 @@ def run_all(
     seconds = {}
     for stage in _STAGES:
         start = time.monotonic()
-        run = run_deployment(f"{stage}/{deployment}", parameters=(parameters or {}).get(stage), poll_interval=1)
-        assert isinstance(run, FlowRun)  # a coroutine only inside an async flow
+        state, message = _run(f"{stage}/{deployment}", (parameters or {}).get(stage))
         seconds[stage] = round(time.monotonic() - start, 1)
-        if run.state is None or not run.state.is_completed():
-            return Failed(message=f"{stage} ended {run.state}; look at its own run, {run.name!r}")
-        get_run_logger().info("%s: %s (%.1f s)", stage, run.state.message, seconds[stage])
+        if state != "COMPLETED":
+            return Failed(message=f"{stage} ended {state}: {message}")
+        get_run_logger().info("%s: %s (%.1f s)", stage, message, seconds[stage])
     return Completed(message=", ".join(f"{stage} {took} s" for stage, took in seconds.items()))
+
+
+def _run(name: str, parameters: dict[str, Any] | None) -> tuple[str, str]:
+    """Run a deployment to its end; whatever ends this flow before that also ends the run."""
+    api = PrefectApi(get_current_settings().api.url or "")
+    run = run_deployment(name, parameters=parameters, timeout=0)
+    assert isinstance(run, FlowRun)  # a coroutine only inside an async flow
+    try:
+        while True:
+            kind, _, message = api.read_state(str(run.id))
+            if kind in FINAL_STATES:
+                return kind, message
+            time.sleep(_POLL_SECONDS)
+    except BaseException:
+        api.cancel(str(run.id), "run-all was stopped")
+        raise

@@ -49,7 +49,8 @@ def run_stage(console: Console, workspace: Workspace, url: str, flow: str, param
     try:
         message = _follow(console, api, flow, flow_run, start)
     except BaseException:
-        _cancel(api, flow_run)
+        with suppress(OSError):  # without a server: the next start closes what is left open
+            api.cancel(flow_run, "the demo was stopped")
         raise
     seconds = time.monotonic() - start
     console.print(f"  {message} [dim]({seconds:.1f} s)[/]", highlight=False, soft_wrap=True)
@@ -89,10 +90,3 @@ def _progress_line(api: PrefectApi, flow_run: str, state: str, seconds: float) -
     tasks = f"  {ended}/{total} tasks" if total else ""
     last = api.last_log(flow_run).replace("[", "(").replace("]", ")")
     return f"  {state.lower()}  {seconds:5.0f} s{tasks}  [dim]{last[:90]}[/]"
-
-
-def _cancel(api: PrefectApi, flow_run: str) -> None:
-    """A run that nobody waits for must end, or not be picked up by the next worker."""
-    with suppress(OSError):  # without a server: the next start closes what is left open
-        begun = api.read_state(flow_run)[0] == "RUNNING"
-        api.force_state(flow_run, "CANCELLING" if begun else "CANCELLED", "the demo was stopped")

@@ -1,0 +1,250 @@
+"""The flows under a real Prefect server and worker, started and driven as a user does.
+
+One workspace serves all tests in order of the file; each test states what it leaves behind.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.ledger import read_entries
+from catalog.manifests import read_manifest
+from catalog.workspace import Workspace
+from flows.child_process import descendants
+from flows.local_server import REPOSITORY, prefect_command, prefect_environment
+from flows.prefect_api import FINAL_STATES, PrefectApi
+
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SOURCE = {"dataset": "synthetic", "reader": "synthetic", "options": {"count": 12, "seed": 1}}
+SMALL = {"name": "small", "images_per_shard": 4, "source": [SOURCE]}
+
+
+class LocalServer:
+    """``python -m flows.local_server`` in a workspace of its own, started when first asked for."""
+
+    def __init__(self, home: Path) -> None:
+        self.workspace = Workspace(home)
+        self.process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self) -> "LocalServer":
+        if self.process is not None and self.process.poll() is None:
+            return self
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.local_server", "--until-stdin-closes"],
+            cwd=REPOSITORY,
+            env={**os.environ, "IEIW_HOME": str(self.workspace.home)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        printed = []
+        for line in self.process.stdout:
+            printed.append(line)
+            if line.startswith("ready: "):
+                self.url = line.split()[1]
+                return self
+        raise AssertionError("".join(printed))
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self.process.wait(60)
+
+    def prefect(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*prefect_command(), *arguments],
+            cwd=REPOSITORY,
+            env=prefect_environment(self.workspace, self.url),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def run(self, name: str, **parameters: object) -> str:
+        """``prefect deployment run NAME``; returns the flow run's id."""
+        options = [part for key, value in parameters.items() for part in ("-p", f"{key}={json.dumps(value)}")]
+        done = self.prefect("deployment", "run", name, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.split("UUID: ")[1].split()[0]
+
+    def wait(self, flow_run: str, seconds: float = 180) -> tuple[str, str]:
+        """Type and message of the state that the run ends in."""
+        api, deadline = PrefectApi(self.url), time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            kind, _, message = api.read_state(flow_run)
+            if kind in FINAL_STATES:
+                return kind, message
+            time.sleep(0.3)
+        log = (self.workspace.home / ".prefect" / "worker.log").read_text()[-3000:]
+        raise AssertionError(f"{flow_run} did not end in {seconds} s; the worker's log ends:\n{log}")
+
+
+@pytest.fixture(scope="module")
+def the_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    server = LocalServer(tmp_path_factory.mktemp("flows"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(the_server: LocalServer) -> LocalServer:
+    return the_server.start()
+
+
+def committed_files(workspace: Workspace) -> dict[str, tuple[int, int]]:
+    """Every shard, image tar and manifest with size and time of change."""
+    folders = (workspace.catalog / "tables", workspace.data, workspace.catalog / "manifests")
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def artifact_keys(server: LocalServer, flow_run: str) -> set[str]:
+    wanted = {"artifacts": {"flow_run_id": {"any_": [flow_run]}}}
+    return {artifact["key"] for artifact in PrefectApi(server.url).call("POST", "/artifacts/filter", wanted)}
+
+
+def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server):
+    first = server.run("build-ieiw", overrides=SMALL)
+    assert server.wait(first)[0] == "COMPLETED"
+    manifest = read_manifest(server.workspace, "small")
+    assert {"listings", "regions", "edits", "pairs", "references", "scores"} <= manifest.tables.keys()
+    assert {"build-rows", "build-shards", "contact-sheet"} <= artifact_keys(server, first)
+    assert PrefectApi(server.url).call("GET", "/concurrency_limits/tag/gpu")["concurrency_limit"] == 1
+    before = committed_files(server.workspace)
+
+    second = server.run("build-ieiw/local", overrides=SMALL, workers=4)
+    kind, message = server.wait(second)
+    assert kind == "COMPLETED" and f"({len(made_by(server, first))} were there already)" in message
+    assert all(not entry.made for entry in made_by(server, second))
+    changed = {path for path, mark in committed_files(server.workspace).items() if before[path] != mark}
+    assert changed <= {str(server.workspace.manifest_path("small"))}
+
+
+def made_by(server: LocalServer, flow_run: str) -> list:
+    return [entry for entry in read_entries(server.workspace) if entry.flow_run == flow_run]
+
+
+def test_an_unknown_and_an_ambiguous_bare_name_end_in_one_sentence(server):
+    unknown = server.prefect("deployment", "run", "build-everything")
+    assert unknown.returncode == 1 and "Traceback" not in unknown.stderr
+    assert "build-ieiw/local" in unknown.stderr and unknown.stderr.startswith("error: ")
+
+    api = PrefectApi(server.url)
+    local = api.call("GET", "/deployments/name/build-ieiw/local")
+    other = api.call("POST", "/deployments/", {"name": "other", "flow_id": local["flow_id"]})
+    try:
+        ambiguous = server.prefect("deployment", "run", "build-ieiw")
+        assert ambiguous.returncode == 1
+        assert "build-ieiw/local, build-ieiw/other" in ambiguous.stderr
+        assert server.prefect("deployment", "inspect", "build-ieiw/other").returncode == 0
+    finally:
+        api.call("DELETE", f"/deployments/{other['id']}")
+
+
+def test_a_shard_that_fails_does_not_hide_the_others_and_a_rerun_mends_it(server):
+    manifest = read_manifest(server.workspace, "small")
+    torn = manifest.paths(server.workspace, "edits")[0]
+    for path in [torn, *manifest.paths(server.workspace, "scores")]:
+        path.unlink()
+    torn.write_bytes(b"PAR1 torn")
+    manifest_path = server.workspace.manifest_path("small")
+    manifest_path.unlink()
+
+    kind, message = server.wait(server.run("build-ieiw", overrides=SMALL))
+    assert kind == "FAILED"
+    assert message.startswith("1 failed, ") and "remove_object synthetic" in message and "torn" in message
+    scores = manifest.paths(server.workspace, "scores")
+    assert 0 < sum(path.exists() for path in scores) < len(scores), "scores of the other shards are made"
+    assert not manifest_path.exists(), "a build that lacks a shard is not declared finished"
+
+    torn.unlink()
+    assert server.wait(server.run("build-ieiw", overrides=SMALL))[0] == "COMPLETED"
+    assert read_manifest(server.workspace, "small").tables == manifest.tables
+
+
+def test_a_users_mistake_is_one_sentence_in_the_runs_state(server):
+    kind, message = server.wait(server.run("build-ieiw", profile="infra/profiles/none.toml"))
+    assert kind == "FAILED" and "infra/profiles/none.toml" in message and "Traceback" not in message
+    kind, message = server.wait(server.run("train", mix="catalog/none.parquet"))
+    assert kind == "FAILED" and "no mix at" in message
+
+
+def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server):
+    plan = server.workspace.home / "plan.toml"
+    plan.write_text('name = "small"\nseed = 0\n[[source]]\nname = "all"\nweight = 1.0\n')
+    parameters = {
+        "build-ieiw": {"overrides": SMALL},
+        "build-mix": {"builds": ["small"], "plan": str(plan)},
+        "train": {"settings": {"num_steps": 2, "image_size": 32, "global_batch_size": 2, "micro_batch_size": 2}},
+        "evaluate": {"steps": 1, "limit": 1},
+    }
+    kind, message = server.wait(server.run("run-all", parameters=parameters), seconds=300)
+    assert kind == "COMPLETED", message
+    [folder] = server.workspace.runs.iterdir()
+    assert (folder / "finished.json").is_file() and (folder / "evaluation" / "metrics.parquet").is_file()
+    assert {entry.step for entry in read_entries(server.workspace)} >= {"decide", "mix", "train", "evaluate"}
+    found = PrefectApi(server.url).call("POST", "/artifacts/filter", {})
+    assert {"survival-waterfall", "mix-rows", "training-loss", "metrics"} <= {one["key"] for one in found}
+
+
+@pytest.mark.parametrize("how", ["cancel", "close", "terminate", "kill"])
+def test_stopping_in_the_middle_of_training_leaves_no_process(server, how):
+    settings = {"num_steps": 100_000, "checkpoint_every": 100_000}
+    flow_run = server.run("train", settings=settings, output=f"runs/{how}", num_processes=2)
+    assert server.process is not None and server.process.stdin is not None
+    keeper, deadline = server.process.pid, time.monotonic() + 120
+    while len(training(keeper)) < 3:  # torchrun and two ranks
+        assert time.monotonic() < deadline, command_lines(keeper)
+        time.sleep(0.3)
+    if how == "cancel":
+        assert server.prefect("flow-run", "cancel", flow_run).returncode == 0
+        assert server.wait(flow_run)[0] == "CANCELLED"
+        assert not training(keeper)
+        return
+    below = descendants(keeper)
+    assert len(below) >= 6  # server, worker, flow run, torchrun, two ranks
+    if how == "close":
+        server.process.stdin.close()
+    else:
+        server.process.send_signal(signal.SIGTERM if how == "terminate" else signal.SIGKILL)
+    server.process.wait(60)
+    deadline = time.monotonic() + (60 if how == "kill" else 1)
+    while left := [process for process in below if start_time(process[0]) == process[1]]:
+        assert time.monotonic() < deadline, [Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in left]
+        time.sleep(0.2)
+
+
+def training(root: int) -> list[str]:
+    return [line for line in command_lines(root) if "trainer/main.py" in line]
+
+
+def command_lines(root: int) -> list[str]:
+    lines = []
+    for process, _ in descendants(root):
+        try:
+            lines.append(Path(f"/proc/{process}/cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return lines
+
+
+def start_time(process: int) -> int | None:
+    """Start of a living process in clock ticks; None where it has ended (or is only waited for)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])

@@ -1,0 +1,57 @@
+"""What the graph of shards decides by itself: which faults are tried again, which steps wait for the GPU."""
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from catalog.errors import BackendError, ShardError
+from catalog.store import Shard
+from catalog.workspace import Workspace
+from flows import shard_graph
+from flows.shard_graph import BuildOutcome, ShardGraph
+from tasks.profiles import read_profile
+
+PROFILE = Path(__file__).resolve().parents[2] / "infra" / "profiles" / "embedded.toml"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (OSError(errno.EIO, "input/output error"), True),
+        (ConnectionResetError("peer"), True),
+        (TimeoutError("slow"), True),
+        (OSError(errno.ENOSPC, "disk full"), False),
+        (PermissionError(errno.EACCES, "not yours"), False),
+        (ShardError("torn"), False),
+        (BackendError("unknown"), False),
+        (ZeroDivisionError(), False),
+    ],
+    ids=repr,
+)
+def test_only_passing_faults_are_tried_again(error: Exception, again: bool):
+    state = SimpleNamespace(result=lambda raise_on_failure: error)
+    assert shard_graph._may_pass(None, None, state) is again
+
+
+@pytest.mark.parametrize(("device", "tags"), [("cuda", {"gpu"}), ("cpu", set())])
+def test_steps_whose_backend_is_on_a_gpu_carry_the_tag(tmp_path, monkeypatch, device, tags):
+    submitted: list[Any] = []
+    graph = ShardGraph(Workspace(tmp_path), read_profile(PROFILE), workers=1)
+    monkeypatch.setattr(shard_graph, "step_device", lambda step, profile: device)
+    monkeypatch.setattr(graph, "_submit", lambda work, *rest: submitted.append(work))
+    shard = Shard(table="regions", key="k", path="p", sha256="s", num_rows=1, num_usable=1)
+    graph._submit_step("remove_object", "sample 1", (0, 1), [shard])
+    assert [set(work.tags) for work in submitted] == [tags]
+
+
+def test_the_outcome_names_what_failed_and_counts_the_rest():
+    outcome = BuildOutcome(failures={"ingest sample 3": "torn"}, waiting=["score sample 1"])
+    outcome.made["ingest"] = 4
+    outcome.found["list"] = 2
+    text = outcome.sentence()
+    assert text.startswith("1 failed, 1 not started because of them, 6 shards done (2 were there already)")
+    assert text.endswith("ingest sample 3: torn")
+    assert BuildOutcome().sentence() == "0 shards done (0 were there already)"
