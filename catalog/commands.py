@@ -20,9 +20,9 @@ from pathlib import Path
 from catalog import reports
 from catalog.counts import count_build, rows_of_steps
 from catalog.decisions import Decision, compare, decide, decision_name
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, ShardError
 from catalog.explanation import explain, in_words
-from catalog.manifests import read_manifest
+from catalog.manifests import list_manifests, read_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
@@ -104,6 +104,8 @@ def _stats(options: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _verify(options: argparse.Namespace, workspace: Workspace) -> int:
+    if not list_manifests(workspace):
+        raise ShardError(f"no build in {workspace.catalog}: nothing to verify; is IEIW_HOME right?")
     found = verify(workspace, options.build, options.deep)
     _say(json.dumps(asdict(found), indent=2) if options.json else reports.verification(found, options.deep))
     return 1 if found.problems else 0

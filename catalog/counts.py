@@ -27,6 +27,10 @@ class BuildCounts:
     """policy, version, num_pairs, num_accepted."""
 
 
+MAX_PLAN_ROWS = 10_000_000
+"""Samples that one question about a run may list: they are held in memory."""
+
+
 def count_build(workspace: Workspace, build: str) -> BuildCounts:
     """Count a build's rows by table, reason and kind, and what its policies accept.
 
@@ -82,6 +86,10 @@ def rows_of_steps(mix: Path, first: int, last: int, batch: int) -> list[dict[str
         raise ConfigError(f"steps must be A:B with 0 <= A < B, B excluded. Got {first}:{last}")
     if batch < 1:
         raise ConfigError(f"a batch must have at least 1 sample. Got {batch}")
+    if (last - first) * batch > MAX_PLAN_ROWS:
+        raise ConfigError(
+            f"at most {MAX_PLAN_ROWS:,} samples at once. Got {(last - first) * batch:,}: ask for fewer steps"
+        )
     num_train = mix_metadata(mix)["num_train"]
     with open_database() as connection:
         open_table(connection, "mix", [mix], MIX)

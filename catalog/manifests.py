@@ -44,7 +44,7 @@ class Manifest:
 
 def write_manifest(workspace: Workspace, manifest: Manifest) -> Path:
     """Write the manifest whole and return its path."""
-    path = workspace.manifest_path(_checked(manifest.name))
+    path = workspace.manifest_path(check_name(manifest.name))
     write_file(path, [canonical_json(manifest.as_dict()).encode() + b"\n"])
     return path
 
@@ -55,7 +55,7 @@ def read_manifest(workspace: Workspace, name: str) -> Manifest:
     Raises:
         ShardError: no such build, not a manifest, or one of another schema version.
     """
-    path = workspace.manifest_path(_checked(name))
+    path = workspace.manifest_path(check_name(name))
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         version = value["schema_version"]
@@ -77,7 +77,8 @@ def list_manifests(workspace: Workspace) -> list[str]:
     return sorted(path.stem for path in workspace.manifest_path("x").parent.glob("*.json"))
 
 
-def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
+def check_name(name: Any) -> str:
+    """A build's name, if it can be one. Raises ShardError."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ShardError(f"a build's name is lower-case letters, digits, '.', '-' and '_', at most 100. Got {name!r}")
     return name

@@ -53,7 +53,11 @@ def record_root(workspace: Workspace, name: str, folder: Path) -> None:
     """Note where a source dataset is; concurrent writers do not lose each other's entries."""
     path = workspace.roots_path
     with claim(path) as descriptor:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            known = dict(known)
+        except (ValueError, TypeError) as error:
+            raise ShardError(f"{path} must be a JSON object of folders by name ({error}): mend or delete it") from error
         data = os.path.relpath(workspace.data, workspace.catalog)
         merged = {**known, STORE_ROOT: data, name: data if name == STORE_ROOT else str(folder.absolute())}
         if merged != known:

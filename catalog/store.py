@@ -86,11 +86,13 @@ class ShardWriter:
             "height": height,
         }
 
-    def finish(self) -> None:
-        """Publish the tar, if there is one."""
-        if self._descriptor is not None:
-            write_all(self._descriptor, bytes(2 * _BLOCK))
-            publish(self._descriptor, self._final)
+    def finish(self) -> int:
+        """Publish the tar, if there is one, and return its length in bytes."""
+        if self._descriptor is None:
+            return 0
+        write_all(self._descriptor, bytes(2 * _BLOCK))
+        publish(self._descriptor, self._final)
+        return self._position + 2 * _BLOCK
 
     def close(self) -> None:
         """Let go of the tar; an unfinished one is forgotten."""
@@ -124,8 +126,7 @@ def write_shard(workspace: Workspace, table: str, key: str, produce: Produce, me
     with claim(path) as descriptor, closing(ShardWriter(workspace, table, key)) as writer:
         if not path.exists():  # somebody may have finished it while we waited for the claim
             rows = list(produce(writer))
-            data = _encode(table, rows, metadata)
-            writer.finish()
+            data = _encode(table, rows, {**metadata, "tar_length": writer.finish()})
             write_all(descriptor, data)
             publish(descriptor, path)
     return read_entry(workspace, table, key)
@@ -135,6 +136,13 @@ def read_entry(workspace: Workspace, table: str, key: str) -> Shard:
     """Describe a committed shard from its file."""
     path = workspace.table_path(table, key)
     metadata = read_metadata(path)
+    tar = workspace.tar_path(table, key)
+    length = tar.stat().st_size if tar.is_file() else 0
+    if length != metadata.get("tar_length", 0):
+        raise ShardError(
+            f"{tar} must have the {metadata.get('tar_length', 0)} bytes that {path} counts on, but has {length}: "
+            f"delete the Parquet file and run the build again"
+        )
     return Shard(
         table=table,
         key=key,

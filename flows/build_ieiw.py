@@ -18,6 +18,7 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from catalog.errors import UserError
+from catalog.manifests import check_name
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_build
 from flows.shard_graph import ShardGraph
@@ -47,6 +48,7 @@ def build_ieiw(
     workspace = Workspace.default()
     try:
         settings = read_profile(Path(profile), overrides)
+        check_name(name or settings.name)  # now, not after hours of work
         for leftover in prepare(workspace):
             log.info("removed %s, which a killed run left", leftover)
         outcome = ShardGraph(workspace, settings, workers).run()

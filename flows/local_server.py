@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,8 +19,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import FrameType
 from typing import IO
 
@@ -62,9 +64,23 @@ def prefect_environment(workspace: Workspace, url: str) -> dict[str, str]:
     return {**os.environ, **settings}
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The processes that must live as long as we do."""
+
+    home: Path
+    children: Mapping[str, "subprocess.Popen[str]"]
+
+    def check(self) -> None:
+        """Raise ServerError where one of them has ended."""
+        for name, child in self.children.items():
+            if child.poll() is not None:
+                raise ServerError(f"the Prefect {name} has ended by itself; {self.home / name}.log says why")
+
+
 @contextmanager
-def local_server(workspace: Workspace, *, port: int | None = None) -> Iterator[str]:
-    """Run server and worker with everything deployed; yields the API's URL. Call it from the main thread.
+def local_server(workspace: Workspace, *, port: int | None = None) -> Iterator[tuple[str, "_Parts"]]:
+    """Run server and worker with everything deployed; yields the API's URL and the two. From the main thread only.
 
     Raises:
         ServerError: another local server uses this workspace, or one of the parts did not start.
@@ -77,7 +93,7 @@ def local_server(workspace: Workspace, *, port: int | None = None) -> Iterator[s
         _hold(lock)
         scratch = stack.enter_context(TemporaryDirectory(prefix="ieiw-", ignore_cleanup_errors=True))
         stack.callback(stop_descendants)
-        url = f"http://127.0.0.1:{port or _free_port()}/api"
+        url = f"http://127.0.0.1:{_claim_port(stack, port)}/api"
         api, environment = PrefectApi(url), prefect_environment(workspace, url) | {"TMPDIR": scratch}
         server = _start(stack, "server", _server_command(url), environment, home, signal.SIGKILL)
         _wait_until(api.is_healthy, server, "the Prefect server", home / "server.log")
@@ -88,7 +104,7 @@ def local_server(workspace: Workspace, *, port: int | None = None) -> Iterator[s
         _deploy(environment)
         stack.callback(_close_old_runs, api)
         _announce(lock, url)
-        yield url
+        yield url, _Parts(home, {"server": server, "worker": worker})
 
 
 def running_server(workspace: Workspace) -> str | None:
@@ -115,18 +131,25 @@ def main(arguments: Sequence[str]) -> int:
         signal.signal(number, _interrupt)
     sys.stdout.write("starting the Prefect server and worker (the first start takes half a minute)\n")
     sys.stdout.flush()
-    with suppress(KeyboardInterrupt), local_server(Workspace.default(), port=options.port) as url:
+    with suppress(KeyboardInterrupt), local_server(Workspace.default(), port=options.port) as (url, parts):
         sys.stdout.write(f"ready: {url}\n")
         sys.stdout.flush()
-        if options.until_stdin_closes:
-            sys.stdin.read()
-        else:
+        if not options.until_stdin_closes:
             if f":{DEFAULT_PORT}/" not in url:  # prefect.toml names the default one
-                sys.stdout.write(f"port {DEFAULT_PORT} is taken; for other terminals: export PREFECT_API_URL={url}\n")
+                sys.stdout.write(f"not on port {DEFAULT_PORT}, so in other terminals: export PREFECT_API_URL={url}\n")
             sys.stdout.write(f"see {url.removesuffix('/api')} in a browser; Ctrl-C stops everything\n")
             sys.stdout.flush()
-            signal.pause()
+        while not (options.until_stdin_closes and _stdin_closed(seconds=1.0)):
+            parts.check()
+            if not options.until_stdin_closes:
+                time.sleep(1.0)
     return 0
+
+
+def _stdin_closed(seconds: float) -> bool:
+    """Whether standard input ends within ``seconds``; what comes in is not read by anybody."""
+    readable, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 1 << 16)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -151,16 +174,28 @@ def _announce(lock: IO[str], url: str) -> None:
     lock.flush()
 
 
-def _free_port() -> int:
-    for port in (DEFAULT_PORT, 0):
+def _claim_port(stack: ExitStack, wanted: int | None) -> int:
+    """A port that nobody listens on, and that no other local server will take while we start.
+
+    The server binds its port only seconds after it was started, so a free port is no promise; the lock is.
+    """
+    for port in (wanted,) if wanted else (DEFAULT_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
-    raise ServerError("no port is free on 127.0.0.1")
+            found = int(probe.getsockname()[1])
+            lock = (Path(gettempdir()) / f"ieiw-port-{found}-{os.getuid()}.lock").open("a")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                continue
+            stack.enter_context(lock)
+            return found
+    raise ServerError(f"port {wanted or DEFAULT_PORT} of 127.0.0.1 is taken: choose another with --port")
 
 
 def _server_command(url: str) -> list[str]:
@@ -188,8 +223,12 @@ def _start(
 
 def _wait_until(ready: Callable[[], bool], child: "subprocess.Popen[str]", what: str, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not ready():
-        if child.poll() is not None or time.monotonic() > deadline:
+    while True:
+        is_ready = ready()
+        ended = child.poll() is not None  # asked last: another server may answer for ours, which could not start
+        if is_ready and not ended:
+            return
+        if ended or time.monotonic() > deadline:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise ServerError(f"{what} did not come up (its log: {log}):\n{tail}")
         time.sleep(0.2)

@@ -38,7 +38,10 @@ def read_finish(output: Path) -> dict[str, Any]:
     path = output / "finished.json"
     if not path.is_file():
         return {}
-    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not what was written ({error}): delete it and train again") from error
     return figures
 
 

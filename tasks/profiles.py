@@ -1,16 +1,21 @@
 """A profile says which sources are built, with which backends and parameters. One TOML file, plus overrides."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 from catalog.errors import ConfigError
+from catalog.manifests import check_name
 from catalog.splits import SplitRule
+from catalog.store import STORE_ROOT
 from catalog.strict_toml import read_toml
+from tasks.backends.registry import ROLES
 
 _Parameters = TypeVar("_Parameters")
+_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def _require_positive(value: Any, name: str) -> None:
@@ -37,6 +42,9 @@ class IngestParameters:
 
     max_phrase_length: int = 200
     """Characters; a longer referring phrase is rejected."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self.max_phrase_length, "max_phrase_length of [ingest]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +154,7 @@ def _override(value: dict[str, Any], name: str, new: Any) -> None:
 
 
 def _parse(value: dict[str, Any], where: str) -> Profile:
-    backends = dict(value.pop("backends", {}))
-    options = backends.pop("options", {})
-    for role, name in backends.items():
-        if not isinstance(name, str):
-            raise ConfigError(f"{where} [backends]: {role} must be a backend's name. Got {name!r}")
+    backends, options = _backends(value.pop("backends", {}), where)
     sources = value.pop("source", [])
     if not isinstance(sources, list) or not sources:
         raise ConfigError(f"{where} needs at least one [[source]]")
@@ -164,11 +168,33 @@ def _parse(value: dict[str, Any], where: str) -> Profile:
             f"backends, {', '.join(_TABLES)}"
         )
     _require_positive(rest["images_per_shard"], f"images_per_shard of {where}")
+    check_name(rest["name"])
     parsed = tuple(_build(Source, source, f"{where} [[source]]") for source in sources)
     names = [source.dataset for source in parsed]
-    if len(set(names)) != len(names) or "store" in names:
+    if len(set(names)) != len(names) or STORE_ROOT in names:
         raise ConfigError(f"{where}: every source needs a dataset name of its own, other than 'store'. Got {names}")
+    for name in names:
+        if not _DATASET.fullmatch(name):
+            raise ConfigError(f"{where}: a dataset's name is letters, digits, '.', '-' and '_'. Got {name!r}")
     return Profile(sources=parsed, backends=backends, backend_options=options, **parts, **rest)
+
+
+def _backends(value: Any, where: str) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Backend names and options by role."""
+    if not isinstance(value, dict) or not isinstance(value.get("options", {}), dict):
+        raise ConfigError(f"{where}: [backends] and [backends.options] must be tables. Got {value!r}")
+    names = {role: name for role, name in value.items() if role != "options"}
+    options = value.get("options", {})
+    for role in (*names, *options):
+        if role not in ROLES:
+            raise ConfigError(f"{where} [backends]: there is no role {role!r}; known: {', '.join(ROLES)}")
+    for role, name in names.items():
+        if not isinstance(name, str):
+            raise ConfigError(f"{where} [backends]: {role} must be a backend's name. Got {name!r}")
+    for role, table in options.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where}: [backends.options.{role}] must be a table. Got {table!r}")
+    return names, options
 
 
 def _build(kind: type[_Parameters], value: Any, where: str) -> _Parameters:

@@ -61,7 +61,8 @@ def remove_object(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield one edit per region, in order."""
     parameters = context.profile.remove_object
     images = RowImages(context.roots, capacity=parameters.batch_size)
-    recipe = canonical_json({"step": "remove_object", **asdict(parameters)})
+    settings = {name: value for name, value in asdict(parameters).items() if name != "batch_size"}
+    recipe = canonical_json({"step": "remove_object", **settings})
     regions = iter(context.rows)
     while batch := list(islice(regions, parameters.batch_size)):
         rows = [_start(region, recipe, context.backend_ids) for region in batch]

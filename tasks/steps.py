@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.digests import canonical_json, value_digest
-from catalog.errors import ConfigError
-from catalog.manifests import Manifest, write_manifest
+from catalog.errors import ConfigError, ShardError
+from catalog.manifests import Manifest, list_manifests, read_manifest, write_manifest
 from catalog.roots import Roots, record_root
 from catalog.store import STORE_ROOT, Shard, ShardWriter, read_metadata, read_rows, shard_key, sweep_store, write_shard
 from catalog.workspace import Workspace
@@ -200,8 +200,25 @@ def finish_build(workspace: Workspace, profile: Profile, name: str, shards: Iter
     for source in parameters["sources"]:
         source.pop("root")  # a folder of this machine: roots.json has it
     manifest = Manifest(name=name, parameters=parameters, tables=tables)
+    _refuse_changed(workspace, manifest)
     write_manifest(workspace, manifest)
     return manifest
+
+
+def _refuse_changed(workspace: Workspace, manifest: Manifest) -> None:
+    """A committed shard never changes: one with other bytes than the last build saw is damaged, not new."""
+    if manifest.name not in list_manifests(workspace):
+        return
+    before = {
+        shard.path: shard.sha256
+        for shards in read_manifest(workspace, manifest.name).tables.values()
+        for shard in shards
+    }
+    for shard in (shard for shards in manifest.tables.values() for shard in shards):
+        if before.get(shard.path, shard.sha256) != shard.sha256:
+            raise ShardError(
+                f"{shard.file(workspace)} has changed since build {manifest.name!r} wrote it: delete it and run again"
+            )
 
 
 def _backend(profile: Profile, role: str) -> Any:
@@ -229,6 +246,7 @@ def _parameters(step: Step, profile: Profile, source: Source | None) -> dict[str
     parameters: dict[str, Any] = {"version": step.version}
     if step.parameters:
         parameters |= asdict(getattr(profile, step.parameters))
+        parameters.pop("batch_size", None)  # a backend gives a batch what it gives its items one by one
     if source:
         parameters |= {"split": asdict(profile.split)}
     return parameters

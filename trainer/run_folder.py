@@ -109,7 +109,13 @@ class RunFolder:
         """
         if not self.finished.is_file():
             return None
-        value = json.loads(self.finished.read_text(encoding="utf-8"))
+        try:
+            value = json.loads(self.finished.read_text(encoding="utf-8"))
+            missing = {"mix_sha256", "config", "pipeline", *(f.name for f in dataclasses.fields(Finished))} - set(value)
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.finished} is not what was written ({error}): delete it to go on") from error
+        if missing:
+            raise CheckpointError(f"{self.finished} is not what was written: delete it to go on")
         if value["mix_sha256"] != mix_sha256:
             raise CheckpointError(
                 f"{self.path} must belong to the mix of this run, but it holds one on mix "

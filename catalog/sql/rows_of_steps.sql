@@ -11,6 +11,6 @@ SELECT
     m.pair_id,
     m.mix_source,
     m.repeat
-FROM range($first * $batch, $last * $batch) AS samples (i)
+FROM range($first::BIGINT * $batch, $last::BIGINT * $batch) AS samples (i)
 JOIN mix AS m ON m.position = i % $num_train
 ORDER BY i

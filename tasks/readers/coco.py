@@ -16,7 +16,7 @@ them. An annotation that names no listed image becomes an image "unknown-<number
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catalog.errors import SourceError
@@ -82,7 +82,7 @@ def _image_folder(root: Path, given: str | None, annotations: Path, index: CocoI
     part = annotations.stem.rpartition("_")[2]
     candidates = [Path("images") / part, Path(part), Path("images"), Path("data"), Path()]
     probed = [entry["file_name"] for _, entry in index.images[:_PROBED_IMAGES]]
-    names = [name for name in probed if isinstance(name, str) and name and "\0" not in name]
+    names = [name for name in probed if isinstance(name, str) and _is_inside(name)]
     for folder in candidates:
         if any((root / folder / name).is_file() for name in names):
             return folder
@@ -92,6 +92,12 @@ def _image_folder(root: Path, given: str | None, annotations: Path, index: CocoI
         f"The images of {annotations.name} ({names[0]}, ...) must be below {root}; looked in "
         f"{', '.join(folder.as_posix() for folder in candidates)}; set the option images."
     )
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file name stays below its folder; another says nothing about where the images are."""
+    path = PurePosixPath(name)
+    return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
 
 
 def _stream(records: JsonRecords, index: CocoIndex, folder: Path, split: str | None) -> Iterator[SourceImage]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from plain_build import build
 
+from catalog.errors import ShardError
 from catalog.images import decode_image
 from catalog.manifests import Manifest
 from catalog.masks import decode_mask
@@ -179,6 +180,28 @@ def test_no_row_and_no_shard_names_a_folder_of_this_machine(built):
     for path in built.workspace.home.rglob("*"):
         if path.is_file() and path.name != "roots.json":
             assert here not in path.read_bytes(), path
+
+
+def test_a_damaged_shard_is_refused_not_taken_over(tmp_path, profile):
+    home = tmp_path / "home"
+    first = Built(home, profile, 1)
+    path = first.manifest.tables["scores"][0].file(first.workspace)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
+    with pytest.raises(ShardError, match="has changed since build"):
+        build(first.workspace, profile)
+    path.write_bytes(whole)
+    tar = first.workspace.tar_path("edits", first.manifest.tables["edits"][0].key)
+    tar.rename(tar.with_suffix(".away"))
+    with pytest.raises(ShardError, match=r"must have the .* bytes"):
+        build(first.workspace, profile)
+
+
+def test_the_size_of_batches_changes_no_shard(built, profile, tmp_path):
+    batches = {"remove_object.batch_size": 3, "score.batch_size": 5}
+    other = read_profile(ROOT / "infra" / "profiles" / "embedded.toml", {**OVERRIDES, **batches})
+    tables = Built(tmp_path / "other", other, 2).manifest.tables
+    assert tables == built.manifest.tables
 
 
 def test_the_contact_sheet_is_a_picture_and_the_same_again(built, tmp_path):
