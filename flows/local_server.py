@@ -236,6 +236,8 @@ def _wait_until(ready: Callable[[], bool], child: "subprocess.Popen[str]", what:
 
 def _close_old_runs(api: PrefectApi) -> None:
     """Runs that a killed server or worker left open: nobody works on them, for the lock is ours."""
+    if not api.is_healthy():  # it has died: the next start closes them
+        return
     for flow_run in api.unfinished_runs():
         api.force_state(flow_run, "CRASHED", "the local server was stopped; run it again to go on")
 

@@ -248,3 +248,34 @@ def start_time(process: int) -> int | None:
     except OSError:
         return None
     return None if fields[0] == "Z" else int(fields[19])
+
+
+def test_a_port_that_is_taken_and_a_server_that_dies_are_one_sentence(tmp_path):
+    one = LocalServer(tmp_path / "one").start()
+    try:
+        port = one.url.removesuffix("/api").rpartition(":")[2]
+        other = subprocess.run(
+            [sys.executable, "-m", "flows.local_server", "--port", port],
+            cwd=REPOSITORY,
+            env={**os.environ, "IEIW_HOME": str(tmp_path / "other")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert other.returncode == 2
+        assert other.stderr.startswith("error: port") and other.stderr.count("\n") == 1
+        assert one.process is not None
+        (server,) = [pid for pid, _ in descendants(one.process.pid) if b"server\0start" in command_line(pid)]
+        os.kill(server, signal.SIGKILL)
+        assert one.process.wait(60) == 2
+        assert one.process.stdout is not None
+        assert "the Prefect server has ended by itself" in one.process.stdout.read()
+    finally:
+        one.stop()
+
+
+def command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
