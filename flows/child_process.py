@@ -26,7 +26,7 @@ _TAIL_LINES = 30
 
 
 class ChildFailed(RuntimeError):
-    """A child ended with a non-zero status; the message ends with the last lines that it wrote."""
+    """A child ended with a non-zero status; the message is its own "error: ..." sentence, else its last lines."""
 
 
 def start_child(
@@ -82,12 +82,16 @@ def run_child(
     """
     child = start_child(command, cwd=cwd, env=env, stdout=subprocess.PIPE)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    said = ""
     try:
         for line in _lines_until_exit(child):
             tail.append(line)
+            said = said or (line.removeprefix("error: ") if line.startswith("error: ") else "")
             log(line)
     finally:
         stop_tree(child, grace_seconds=grace_seconds)
+    if child.returncode and said:  # a user's mistake: its one sentence, not the launcher's report around it
+        raise ChildFailed(said)
     if child.returncode:
         raise ChildFailed(
             f"`{' '.join(command)}` ended with status {child.returncode}. Its last lines:\n" + "\n".join(tail)

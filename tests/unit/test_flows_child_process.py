@@ -114,3 +114,10 @@ def test_a_killed_parent_takes_its_child_with_it():
     parent.wait()
     parent.stdout.close()
     wait_until_gone([child])
+
+
+def test_a_childs_own_sentence_is_the_message():
+    script = "import sys; print('error: num_steps must be 1 or more'); print('Traceback ...'); sys.exit(1)"
+    with pytest.raises(ChildFailed) as caught:
+        run_child([sys.executable, "-c", script], log=lambda line: None)
+    assert str(caught.value) == "num_steps must be 1 or more"
