@@ -51,10 +51,11 @@ def count_operations(deadly: int | None, after: bool, counter: list[int]) -> Non
                 counter[0] += 1
             if number == deadly and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*args, **kwargs)
-            if number == deadly:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return real(*args, **kwargs)
+            finally:  # also after an operation that was refused
+                if number == deadly:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return counted
 
