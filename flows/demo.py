@@ -37,7 +37,9 @@ _LOG_WIDTH = 120  # columns where the output is not a terminal
 
 def main(arguments: Sequence[str]) -> int:
     """Run the whole chain and print the summary."""
-    parser = argparse.ArgumentParser(prog="python -m flows.demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(width=None if sys.stdout.isatty() else _LOG_WIDTH)

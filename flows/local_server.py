@@ -123,7 +123,9 @@ def running_server(workspace: Workspace) -> str | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Keep a server and a worker until told to stop."""
-    parser = argparse.ArgumentParser(prog="python -m flows.local_server", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.local_server", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--port", type=int, help=f"port on 127.0.0.1 (default {DEFAULT_PORT}, else a free one)")
     parser.add_argument("--until-stdin-closes", action="store_true", help="also stop at end of standard input")
     options = parser.parse_args(arguments)
