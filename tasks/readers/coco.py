@@ -13,14 +13,13 @@ can still be asked for by its joints. One `SourceImage` per image, by id; values
 them. An annotation that names no listed image becomes an image "unknown-<number>" without a file, and is refused.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from catalog.errors import SourceError
 from tasks.readers.coco_index import CocoIndex, build_index, record_id
+from tasks.readers.coco_layout import find_annotations, find_images, split_named
 from tasks.readers.coco_region import Category, annotation_region
 from tasks.readers.json_records import JsonRecords
 from tasks.readers.phrases import referring_phrases
@@ -28,7 +27,6 @@ from tasks.readers.reader_options import complete_options, require_choice, requi
 from tasks.readers.records import FileReader, SourceImage, SourceRegion
 
 DEFAULTS = {"annotations": None, "images": None, "split": None}
-_SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test"}
 _PROBED_IMAGES = 16
 
 
@@ -53,51 +51,15 @@ class CocoReader(FileReader):
 
     def read(self) -> Iterator[SourceImage]:
         """Every image of the file, by id. Raises SourceError for a wrong folder, file or layout."""
-        if self.root is None or not self.root.is_dir():
-            raise SourceError(f"Reader coco needs an existing folder as its root; got {self.root}.")
-        path = _annotation_file(self.root, self.options["annotations"])
+        path = find_annotations("coco", self.root, self.options["annotations"])
+        assert self.root is not None
         records = JsonRecords(path, "COCO's annotation file")
         index = build_index(records)
-        folder = _image_folder(self.root, self.options["images"], path, index)
-        split = self.options["split"] or _split_named(path.stem)
-        return _stream(records, index, folder, split)
-
-
-def _annotation_file(root: Path, name: str | None) -> Path:
-    if name is not None and (root / name).is_file():
-        return root / name
-    found = [*sorted(root.glob("*.json")), *sorted(root.glob("annotations/*.json"))]
-    listing = ", ".join(path.relative_to(root).as_posix() for path in found[:8]) or "no JSON file"
-    raise SourceError(
-        f"Option annotations of reader coco must name a JSON file below {root}; got {name!r}; found {listing}."
-    )
-
-
-def _image_folder(root: Path, given: str | None, annotations: Path, index: CocoIndex) -> Path:
-    """The folder of the images, relative to the root."""
-    if given is not None:
-        if not (root / given).is_dir():
-            raise SourceError(f"Option images of reader coco must be a folder below {root}; got {given!r}.")
-        return Path(given)
-    part = annotations.stem.rpartition("_")[2]
-    candidates = [Path("images") / part, Path(part), Path("images"), Path("data"), Path()]
-    probed = [entry["file_name"] for _, entry in index.images[:_PROBED_IMAGES]]
-    names = [name for name in probed if isinstance(name, str) and _is_inside(name)]
-    for folder in candidates:
-        if any((root / folder / name).is_file() for name in names):
-            return folder
-    if not names:
-        return Path()  # nothing to find: every image is refused by its own record
-    raise SourceError(
-        f"The images of {annotations.name} ({names[0]}, ...) must be below {root}; looked in "
-        f"{', '.join(folder.as_posix() for folder in candidates)}; set the option images."
-    )
-
-
-def _is_inside(name: str) -> bool:
-    """Whether a file name stays below its folder; another says nothing about where the images are."""
-    path = PurePosixPath(name)
-    return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
+        part = path.stem.rpartition("_")[2]
+        candidates = [Path("images") / part, Path(part), Path("images"), Path("data"), Path()]
+        names = [entry["file_name"] for _, entry in index.images[:_PROBED_IMAGES]]
+        folder = find_images("coco", self.root, self.options["images"], candidates, names, path)
+        return _stream(records, index, folder, self.options["split"] or split_named(path.stem))
 
 
 def _stream(records: JsonRecords, index: CocoIndex, folder: Path, split: str | None) -> Iterator[SourceImage]:
@@ -114,12 +76,16 @@ def _stream(records: JsonRecords, index: CocoIndex, folder: Path, split: str | N
             licence=index.licences.get(record_id(entry["license"])),
             regions=_regions([records.decode(span) for span in spans], index.categories),
         )
-    no_file: Any = None
     for number in range(index.num_nameless):
-        yield SourceImage(source_id=f"unknown-image-{number}", file=no_file, split=split)
+        yield unjoined_image(f"unknown-image-{number}", split)
     for number, span in enumerate(index.strays):
-        regions = _regions([records.decode(span)], index.categories)
-        yield SourceImage(source_id=f"unknown-{number}", file=no_file, split=split, regions=regions)
+        yield unjoined_image(f"unknown-{number}", split, _regions([records.decode(span)], index.categories))
+
+
+def unjoined_image(source_id: str, split: str | None, regions: tuple[SourceRegion, ...] = ()) -> SourceImage:
+    """An image without an id, or an annotation without an image: without a file, and so refused."""
+    no_file: Any = None
+    return SourceImage(source_id=source_id, file=no_file, split=split, regions=regions)
 
 
 def _regions(annotations: list[Any], categories: dict[Any, Category]) -> tuple[SourceRegion, ...]:
@@ -132,9 +98,3 @@ def _regions(annotations: list[Any], categories: dict[Any, Category]) -> tuple[S
     )
     rows = zip(usable, classes, phrases, strict=True)
     return tuple(annotation_region(annotation, category, phrase) for annotation, category, phrase in rows)
-
-
-def _split_named(stem: str) -> str | None:
-    """The split in a file's name ("instances_val2017": val); None where it says nothing, or two things."""
-    splits = {_SPLIT_WORDS[word] for word in re.findall("[a-z]+", stem.lower()) if word in _SPLIT_WORDS}
-    return splits.pop() if len(splits) == 1 else None

@@ -1,5 +1,6 @@
 """Where everything is in a COCO-format file: one walk, no annotation kept in memory."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from tasks.readers.json_records import JsonRecords, Span
 
 _STREAMED = frozenset({"images", "annotations", "categories", "licenses"})
 _IMAGE_FIELDS = ("file_name", "width", "height", "license")
+_OBJECT = re.compile(r"[ \t\r\n]*\{")
 
 RecordId = int | str
 
@@ -32,13 +34,27 @@ def record_id(value: Any) -> RecordId | None:
     return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
-def build_index(records: JsonRecords) -> CocoIndex:
-    """Walks the file. Raises SourceError where it is not JSON, lists no image or is in the panoptic format."""
+def build_index(records: JsonRecords, image_fields: tuple[str, ...] = _IMAGE_FIELDS) -> CocoIndex:
+    """Walks the file.
+
+    Args:
+        records: the annotation file.
+        image_fields: what is kept of each image.
+
+    Raises:
+        SourceError: the file is empty, not JSON or no object, one of its lists is none, it lists no image or is in
+            the panoptic format.
+    """
+    _require_object(records)
     index = CocoIndex()
     for key, span, value in records.members(_STREAMED):
+        if key in _STREAMED and not _is_element(records.text, span):
+            raise SourceError(
+                f"{records.path} must hold {key} as a list, as COCO files do; got {_kind(value)}; name another file."
+            )
         entry = value if isinstance(value, dict) else {}
         if key == "images":
-            _add_image(index, entry)
+            _add_image(index, entry, image_fields)
         elif key == "annotations":
             if "segments_info" in entry:
                 raise SourceError(
@@ -62,12 +78,35 @@ def build_index(records: JsonRecords) -> CocoIndex:
     return index
 
 
-def _add_image(index: CocoIndex, entry: dict[str, Any]) -> None:
+def _require_object(records: JsonRecords) -> None:
+    if not _OBJECT.match(records.text):
+        start = records.text[:64].strip()
+        found = f"it starts with {start[:16]!r}" if start else "it is empty"
+        raise SourceError(
+            f"{records.path} must be a COCO annotation file, an object with images, annotations and categories; "
+            f"{found}; name another file, or fetch it again."
+        )
+
+
+def _is_element(text: str, span: Span) -> bool:
+    """Whether a record stands in a list; one that does not stands behind its name's colon."""
+    position = span[0] - 1
+    while text[position] in " \t\r\n":
+        position -= 1
+    return text[position] != ":"
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
+
+
+def _add_image(index: CocoIndex, entry: dict[str, Any], fields: tuple[str, ...]) -> None:
     image_id = record_id(entry.get("id"))
     if image_id is None:
         index.num_nameless += 1
     else:
-        index.images.append((image_id, {name: entry.get(name) for name in _IMAGE_FIELDS}))
+        index.images.append((image_id, {name: entry.get(name) for name in fields}))
 
 
 def _add_annotation(index: CocoIndex, entry: dict[str, Any], span: Span) -> None:

@@ -14,15 +14,18 @@ class Category:
 
     label: str | None
     joints: tuple[str, ...] | None
+    frequency: str | None = None
+    """LVIS: r, c or f, for rare, common and frequent."""
 
 
 def read_category(entry: Mapping[str, Any]) -> Category:
     """A record of ``categories``. Names that are no text are left out, so that their regions have no label."""
-    name, joints = entry.get("name"), entry.get("keypoints")
+    name, joints, frequency = entry.get("name"), entry.get("keypoints"), entry.get("frequency")
     named = isinstance(joints, list) and all(isinstance(joint, str) for joint in joints)
     return Category(
         label=plain_name(name) if isinstance(name, str) else None,
         joints=tuple(joint_name(joint) for joint in joints) if isinstance(joints, list) and named else None,
+        frequency=frequency if isinstance(frequency, str) else None,
     )
 
 

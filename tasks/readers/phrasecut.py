@@ -3,7 +3,7 @@
 The paper (section 3.2) inpaints these regions to make its removal and addition pairs. Layout, as released::
 
     VGPhraseCut_v0/
-        images/<image_id>.jpg
+        images/<image_id>.jpg       (Visual Genome's photos; its own archives unpack to VG_100K/ and VG_100K_2/)
         image_data_split.json       (the toolkit's README calls it image_data_split3000.json)
         refer_{train,val,test,miniv}.json
 
@@ -20,6 +20,7 @@ from typing import Any
 
 from catalog.errors import SourceError
 from catalog.masks import PolygonRule
+from tasks.readers.coco_layout import is_file
 from tasks.readers.json_records import JsonRecords, Span
 from tasks.readers.reader_options import complete_options, require_choice, require_text
 from tasks.readers.records import FileReader, SourceImage, SourceRegion
@@ -27,6 +28,9 @@ from tasks.readers.records import FileReader, SourceImage, SourceRegion
 METADATA_FILES = ("image_data_split.json", "image_data_split3000.json")
 SPLITS = {"train": "train", "val": "val", "test": "test", "miniv": "val"}
 """refer_{key}.json -> split. ``miniv`` is 100 images that the val file leaves out."""
+
+PHOTO_FOLDERS = ("images", "VG_100K", "VG_100K_2", "images/VG_100K", "images/VG_100K_2")
+"""Below the root. Visual Genome comes in two archives, so a photo may be in either of two folders."""
 
 
 def phrase_region(task: Mapping[str, Any]) -> SourceRegion:
@@ -101,7 +105,8 @@ class PhraseCutReader(FileReader):
     """A VGPhraseCut folder.
 
     Options: ``split`` (train, val, test or miniv; default train), ``licence`` (text for every image, as the
-    files state none).
+    files state none), ``images`` (folder of the photos, relative to the root, itself or as VG_100K and VG_100K_2
+    within it; default: `PHOTO_FOLDERS`).
     """
 
     name: str = "phrasecut"
@@ -109,19 +114,21 @@ class PhraseCutReader(FileReader):
     polygon_rule: PolygonRule = field(default="phrasecut", init=False)
 
     def __post_init__(self) -> None:
-        self.options = complete_options("phrasecut", self.options, {"split": "train", "licence": None})
+        self.options = complete_options("phrasecut", self.options, {"split": "train", "licence": None, "images": None})
         require_choice("phrasecut", "split", self.options["split"], tuple(SPLITS))
         require_text("phrasecut", "licence", self.options["licence"])
+        require_text("phrasecut", "images", self.options["images"])
 
     def read(self) -> Iterator[SourceImage]:
         """Every image of the split with a phrase, by id. Raises SourceError for a wrong folder or file."""
-        metadata, tasks = self._find_files()
+        metadata, tasks, folders = self._find_files()
         sizes = _read_sizes(metadata)
         records = JsonRecords(tasks, "PhraseCut's task file")
         groups, strays = _group_by_image(records)
-        return self._stream(records, groups, strays, sizes)
+        return self._stream(records, groups, strays, sizes, folders)
 
-    def _find_files(self) -> tuple[Path, Path]:
+    def _find_files(self) -> tuple[Path, Path, list[str]]:
+        """The image list, the tasks, and the folders that hold photos."""
         root, tasks = self.root, f"refer_{self.options['split']}.json"
         if root is None:
             raise SourceError("Reader phrasecut needs the folder VGPhraseCut_v0 as its root; got none.")
@@ -129,14 +136,17 @@ class PhraseCutReader(FileReader):
         missing = [] if metadata else [" or ".join(METADATA_FILES)]
         if not (root / tasks).is_file():
             missing.append(tasks)
-        if not (root / "images").is_dir():
-            missing.append("images/<image_id>.jpg")
+        given = self.options["images"]
+        known = PHOTO_FOLDERS if given is None else (given, f"{given}/VG_100K", f"{given}/VG_100K_2")
+        folders = [folder for folder in known if (root / folder).is_dir()]
+        if not folders:
+            missing.append(f"<image_id>.jpg in one of {', '.join(known)}")
         if missing:
             raise SourceError(
-                f"A PhraseCut folder holds {' or '.join(METADATA_FILES)}, {tasks} and images/; {root} lacks "
+                f"A PhraseCut folder holds {' or '.join(METADATA_FILES)}, {tasks} and photos; {root} lacks "
                 f"{', '.join(missing)}; {_advice(root)}."
             )
-        return metadata[0], root / tasks
+        return metadata[0], root / tasks, folders
 
     def _stream(
         self,
@@ -144,13 +154,14 @@ class PhraseCutReader(FileReader):
         groups: dict[int | str, list[Span]],
         strays: list[tuple[int, Span]],
         sizes: dict[int | str, tuple[Any, Any]],
+        folders: list[str],
     ) -> Iterator[SourceImage]:
         split, licence = SPLITS[self.options["split"]], self.options["licence"]
         for image_id in sorted(groups, key=_image_order):
             width, height = sizes.get(image_id, (None, None))
             yield SourceImage(
                 source_id=str(image_id),
-                file=f"images/{image_id}.jpg",
+                file=self._photo(folders, f"{image_id}.jpg"),
                 width=width,
                 height=height,
                 split=split,
@@ -163,6 +174,14 @@ class PhraseCutReader(FileReader):
             yield SourceImage(
                 source_id=f"unknown-{index}", file=_raw(None), split=split, licence=licence, regions=regions
             )
+
+    def _photo(self, folders: list[str], name: str) -> str:
+        """Path of a photo: in the first folder that has it, in the first of all where none has."""
+        assert self.root is not None
+        paths = [f"{folder}/{name}" for folder in folders]
+        if len(paths) == 1 or "\0" in name or ".." in Path(name).parts:
+            return paths[0]  # nothing to choose, or no name of a photo: ingest refuses it
+        return next((path for path in paths if is_file(self.root / path)), paths[0])
 
 
 def _advice(root: Path) -> str:

@@ -6,18 +6,49 @@ from typing import Any
 
 from catalog.errors import SourceError
 from tasks.readers.ade20k import Ade20kReader
+from tasks.readers.ade20k_classes import Ade20kFullReader, SceneParseReader
+from tasks.readers.aic import AicReader
+from tasks.readers.ap10k import Ap10kReader
 from tasks.readers.coco import CocoReader
+from tasks.readers.cocostuff import CocoStuffReader
+from tasks.readers.crowdpose import CrowdPoseReader
+from tasks.readers.humanart import HumanArtReader
+from tasks.readers.lvis import LvisReader
+from tasks.readers.mpii import MpiiReader
+from tasks.readers.openimages import OpenImagesReader
+from tasks.readers.pascal_context import PascalContextReader
 from tasks.readers.phrasecut import PhraseCutReader
 from tasks.readers.records import Reader
+from tasks.readers.refer import GRefCocoReader, RefClefReader, RefCocoGReader, RefCocoPlusReader, RefCocoReader
+from tasks.readers.sa1b import Sa1bReader
 from tasks.readers.sample import SampleReader
 from tasks.readers.synthetic import SyntheticReader
+from tasks.readers.voc import VocReader
 
 READERS: dict[str, Callable[..., Reader]] = {
     "ade20k": Ade20kReader,
+    "ade20k_150": SceneParseReader,
+    "ade20k_847": Ade20kFullReader,
+    "aic": AicReader,
+    "ap10k": Ap10kReader,
     "coco": CocoReader,
+    "cocostuff": CocoStuffReader,
+    "crowdpose": CrowdPoseReader,
+    "grefcoco": GRefCocoReader,
+    "humanart": HumanArtReader,
+    "lvis": LvisReader,
+    "mpii": MpiiReader,
+    "openimages": OpenImagesReader,
+    "pascal_context": PascalContextReader,
     "phrasecut": PhraseCutReader,
+    "refclef": RefClefReader,
+    "refcoco": RefCocoReader,
+    "refcoco+": RefCocoPlusReader,
+    "refcocog": RefCocoGReader,
+    "sa1b": Sa1bReader,
     "sample": SampleReader,
     "synthetic": SyntheticReader,
+    "voc": VocReader,
 }
 
 

@@ -173,6 +173,33 @@ def test_refusals_name_the_remedy(tmp_path: Path) -> None:
         read(tmp_path, "empty.json")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("[", "starts with '\\['"),
+        ('[{"id": 1}]', "an object with images, annotations and categories"),
+        ('{"images": 5}', "images as a list, as COCO files do; got a number"),
+        ('{"images": {"id": 1}}', "images as a list, as COCO files do; got an object"),
+        ('{"images": [{"id": 1}], "annotations": null}', "annotations as a list, as COCO files do; got null"),
+        ('{"images": [{"id": 1}], "categories": "x"}', "categories as a list, as COCO files do; got a text"),
+        ('{"images": [', "must be JSON"),
+    ],
+)
+def test_file_of_another_form_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "odd.json").write_text(text)
+    with pytest.raises(SourceError, match=message) as caught:
+        read(tmp_path, "odd.json")
+    assert "\n" not in str(caught.value) and str(tmp_path / "odd.json") in str(caught.value)
+
+
+def test_overlong_file_name_does_not_stop_the_stream(tmp_path: Path) -> None:
+    images = [{"id": k, "file_name": name, "width": 9, "height": 9} for k, name in enumerate(["x" * 5000, "7.jpg"])]
+    write_dataset(tmp_path, [], images)
+    assert [image.file for image in read(tmp_path)] == [f"val2017/{'x' * 5000}", "val2017/7.jpg"]
+
+
 def test_plain_names() -> None:
     names = ["tree-merged", "wall-other-merged", "wall-brick", "floor-wood", "alarm_clock", "T-shirt", "dog"]
     assert [plain_name(name) for name in names] == [

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_other_name_of_the_image_list(folder: Path) -> None:
     assert read(folder)[0].width == 101
 
 
+@pytest.mark.parametrize("above", [".", "images", "photos/vg"])
+def test_photos_of_both_visual_genome_archives(folder: Path, above: str) -> None:
+    """Each photo is found in the folder that it is in; one that is in none is asked for in the first."""
+    write_tasks(folder, [make_task(image_id, 0) for image_id in (1, 2, 10)])
+    if above != "images":
+        (folder / "images").rmdir()
+    for part, image_id in (("VG_100K", 1), ("VG_100K_2", 2)):
+        (folder / above / part).mkdir(parents=True, exist_ok=True)
+        (folder / above / part / f"{image_id}.jpg").write_bytes(b"jpeg")
+    images = read(folder, **({"images": above} if above == "photos/vg" else {}))
+    found = [image.file for image in images if (folder / image.file).is_file()]
+    assert [Path(file).name for file in found] == ["1.jpg", "2.jpg"]
+    assert images[2].file.endswith("/10.jpg")
+
+
+def test_name_that_the_system_refuses_does_not_stop_the_stream(folder: Path) -> None:
+    (folder / "VG_100K").mkdir()
+    write_tasks(folder, [make_task(image_id, 0) for image_id in (1, "x" * 5000, "../../etc/passwd", "\0")])
+    assert len(read(folder)) == 4
+
+
 @pytest.mark.parametrize(
     ("name", "value", "attribute"),
     [
@@ -135,7 +157,7 @@ def test_wrong_folder_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "VGPhraseCut_v0").mkdir()
     with pytest.raises(SourceError) as caught:
         PhraseCutReader(root=tmp_path).read()
-    for part in (*METADATA_FILES, "refer_train.json", "images/", str(tmp_path), "VGPhraseCut_v0 as the root"):
+    for part in (*METADATA_FILES, "refer_train.json", "images, VG_100K", str(tmp_path), "VGPhraseCut_v0 as the root"):
         assert part in str(caught.value)
     with pytest.raises(SourceError, match="does not exist"):
         PhraseCutReader(root=tmp_path / "nowhere").read()
@@ -164,7 +186,7 @@ def test_file_that_is_no_json_is_one_sentence(folder: Path, data: bytes, message
 
 
 def test_unknown_options_name_the_choices() -> None:
-    with pytest.raises(SourceError, match="licence, split"):
+    with pytest.raises(SourceError, match="images, licence, split"):
         PhraseCutReader(root=None, options={"spilt": "train"})
     with pytest.raises(SourceError, match="train, val, test, miniv"):
         PhraseCutReader(root=None, options={"split": "testA"})
@@ -173,9 +195,9 @@ def test_unknown_options_name_the_choices() -> None:
 def test_registry_knows_every_kind(tmp_path: Path) -> None:
     reader = make_reader("phrasecut", "my phrases", tmp_path, {"split": "val"})
     assert (reader.name, reader.root) == ("my phrases", tmp_path)
-    assert reader.options == {"split": "val", "licence": None}
+    assert reader.options == {"split": "val", "licence": None, "images": None}
     assert reader.polygon_rule == "phrasecut"
-    with pytest.raises(SourceError, match=", ".join(sorted(READERS))):
+    with pytest.raises(SourceError, match=re.escape(", ".join(sorted(READERS)))):
         make_reader("phrasecutt", "x", tmp_path, {})
 
 
