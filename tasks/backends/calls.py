@@ -1,7 +1,8 @@
 """Calls a backend on a batch, checks what comes back, and gives each item its own outcome.
 
 The rule: an ``Exception`` that a backend raises for one item is that row's reason. A failed batch is tried again
-item by item, so one bad item fails alone. Three things are nobody's row and end the step: a BackendError (the
+item by item, so one bad item fails alone. A backend that knows which item is bad may give a RowRejected in that
+item's place, and the batch is not tried again. Three things are nobody's row and end the step: a BackendError (the
 backend itself is not usable: no server, no weights), a MemoryError, and what is no ``Exception`` (an interrupt).
 """
 
@@ -13,8 +14,8 @@ import numpy as np
 
 from catalog.errors import BackendError, RowRejected
 from catalog.reasons import Reason
-from tasks.backends.protocols import METHODS, PAIR_SIMILARITIES, Backend
-from tasks.grammar import check_instruction
+from tasks.backends.protocols import METHODS, PAIR_SIMILARITIES, Backend, InstructionRequest
+from tasks.instruction_check import check_worded
 from tasks.phrases import one_line
 
 MAX_DETAIL = 300  # characters
@@ -93,6 +94,8 @@ def _shortened(text: str) -> str:
 
 
 def _checked(role: str, backend: Backend, result: Any, inputs: Sequence[Any]) -> Any:
+    if isinstance(result, RowRejected):
+        return _rejection(role, backend, result)
     try:
         _CHECKS[role](result, *inputs)
     except RowRejected as rejected:
@@ -127,9 +130,9 @@ def _check_caption(result: Any, *_: Any) -> None:
     _must(result.isprintable(), "want one line without control characters")
 
 
-def _check_instruction(result: Any, *_: Any) -> None:
+def _check_instruction(result: Any, request: InstructionRequest) -> None:
     _must(isinstance(result, str), f"want text, got {_kind(result)}")
-    check_instruction(result)
+    check_worded(result, request)
 
 
 def _check_number(result: Any, *_: Any) -> None:

@@ -14,7 +14,7 @@ class LabelCaptioner:
     device = "cpu"
 
     def __init__(self) -> None:
-        self.revision = library_revision(1)
+        self.revision = library_revision(2)
 
     def caption(
         self, images: Sequence[Image], labels: Sequence[Sequence[str]], captions: Sequence[Sequence[str]]

@@ -6,6 +6,7 @@ from catalog.errors import RowRejected
 from catalog.reasons import Reason
 from tasks.backends.protocols import InstructionRequest, library_revision
 from tasks.grammar import addition_instruction, removal_instruction, replacement_instruction
+from tasks.phrases import subject
 
 
 class GrammarInstructor:
@@ -15,7 +16,7 @@ class GrammarInstructor:
     device = "cpu"
 
     def __init__(self) -> None:
-        self.revision = library_revision(1)
+        self.revision = library_revision(2)
 
     def instruct(self, requests: Sequence[InstructionRequest]) -> list[str]:
         """See `protocols.Instructor`.
@@ -33,8 +34,8 @@ def _instruct(request: InstructionRequest) -> str:
         return addition_instruction(_phrase(request), request.num_instances)
     if request.edit_type == "object_replacement":
         # The paper's example (section 3.2) goes from caption to caption; a phrase is closer to the object.
-        source = _phrase(request) or request.source_caption or ""
-        target = request.replacement_phrase or request.target_caption or ""
+        source = _phrase(request) or subject(request.source_caption or "")
+        target = request.replacement_phrase or subject(request.target_caption or "")
         return replacement_instruction(source, target, request.num_instances)
     raise RowRejected(
         Reason.BAD_INSTRUCTION,

@@ -19,15 +19,41 @@ ROLES: dict[str, dict[str, str]] = {
     "inpainter": {
         "opencv": f"{_HERE}.inpainting:OpenCVInpainter",
         "exemplar": f"{_HERE}.inpainting:ExemplarInpainter",
+        "lama": f"{_HERE}.lama:LamaInpainter",
+        "lama-cleaner": f"{_HERE}.inpainting_servers:LamaCleanerInpainter",
+        "iopaint": f"{_HERE}.inpainting_servers:IOPaintInpainter",
     },
-    "replacer": {"gradient-paste": f"{_HERE}.replacing:GradientPasteReplacer"},
-    "embedder": {"histogram": f"{_HERE}.embedding:HistogramEmbedder"},
-    "index": {"faiss-flat": f"{_HERE}.vector_index:FaissFlatIndex"},
-    "captioner": {"labels": f"{_HERE}.captioning:LabelCaptioner"},
-    "instructor": {"grammar": f"{_HERE}.instructing:GrammarInstructor"},
-    "aesthetic_scorer": {"image-statistics": f"{_HERE}.aesthetics:ImageStatisticsScorer"},
+    "replacer": {
+        "gradient-paste": f"{_HERE}.replacing:GradientPasteReplacer",
+        "paint-by-example": f"{_HERE}.paint_by_example:PaintByExampleReplacer",
+    },
+    "embedder": {
+        "histogram": f"{_HERE}.embedding:HistogramEmbedder",
+        "open-clip": f"{_HERE}.open_clip_models:OpenClipEmbedder",
+    },
+    "index": {
+        "faiss-flat": f"{_HERE}.vector_index:FaissFlatIndex",
+        "faiss-auto": f"{_HERE}.vector_index:FaissAutoIndex",
+    },
+    "captioner": {
+        "labels": f"{_HERE}.captioning:LabelCaptioner",
+        "blip2": f"{_HERE}.blip2:Blip2Captioner",
+    },
+    "instructor": {
+        "grammar": f"{_HERE}.instructing:GrammarInstructor",
+        "openai": f"{_HERE}.openai_instructor:OpenAIInstructor",
+        "transformers": f"{_HERE}.local_instructor:TransformersInstructor",
+    },
+    "aesthetic_scorer": {
+        "image-statistics": f"{_HERE}.aesthetics:ImageStatisticsScorer",
+        "laion-linear": f"{_HERE}.laion_heads:LaionLinearScorer",
+        "laion-mlp": f"{_HERE}.laion_heads:LaionMlpScorer",
+    },
     "quality_scorer": {"knn-giqa": f"{_HERE}.giqa:KnnGiqaScorer"},
-    "pair_similarity": {"histogram": f"{_HERE}.similarity:HistogramSimilarity"},
+    "pair_similarity": {
+        "histogram": f"{_HERE}.similarity:HistogramSimilarity",
+        "open-clip": f"{_HERE}.open_clip_models:OpenClipSimilarity",
+    },
 }
 
 

@@ -15,6 +15,7 @@ from tasks.backends.captioning import LabelCaptioner
 from tasks.backends.instructing import GrammarInstructor
 from tasks.backends.protocols import PAIR_SIMILARITIES, InstructionRequest, library_revision
 from tasks.backends.registry import backend_id, describe_backends, load_backend
+from tasks.grammar import replacement_instruction
 
 
 class _Backend:
@@ -83,6 +84,27 @@ def test_the_backends_own_reason_is_kept() -> None:
     backend = _Backend(lambda image: _raise(RowRejected(Reason.REGION_TOO_SMALL, "3 pixels")))
     outcome = call_batch("aesthetic_scorer", backend, [_image(1)])[0]
     assert outcome.reason is Reason.REGION_TOO_SMALL and outcome.detail == "aesthetic_scorer=test: 3 pixels"
+
+
+def test_a_backend_may_name_the_bad_item_itself() -> None:
+    """Then the batch is not run again."""
+    bad = RowRejected(Reason.BAD_INSTRUCTION, "answer: none")
+    backend = _Backend(lambda image: bad if image[0, 0, 0] == 2 else 1.0)
+    first, second, third = call_batch("aesthetic_scorer", backend, [_image(1), _image(2), _image(3)])
+    assert (first, third) == (1.0, 1.0) and backend.batches == [3]
+    assert second.reason is Reason.BAD_INSTRUCTION and second.detail == "aesthetic_scorer=test: answer: none"
+
+
+def test_every_instructors_answers_keep_the_rules() -> None:
+    class Instructor(_Backend):
+        instruct = _Backend._run
+
+    requests = [InstructionRequest(edit_type="object_removal", phrase=noun) for noun in ("dog", "cat", "cup")]
+    answers = iter(["remove the dog", "remove the dog", 5])
+    good, other, number = call_batch("instructor", Instructor(lambda request: next(answers)), requests)
+    assert good == "remove the dog"
+    assert other.reason is Reason.BAD_INSTRUCTION and other.detail == "instructor=test: source: it does not name cat"
+    assert number.reason is Reason.BAD_OUTPUT
 
 
 def test_no_items_need_no_call() -> None:
@@ -181,15 +203,17 @@ def test_captions_come_from_captions_then_labels() -> None:
         ["person"] * 3 + ["dining table"],
         ["grass", "sheep", "sheep"],
         ["skis", "hour glass"],
+        ["largest coin", "cup"],
     ]
-    captions: list[list[str]] = [["  ", "A  cup\ton a table. "], [], [""], [], [], []]
-    assert LabelCaptioner().caption([_image(0)] * 6, labels, captions) == [
+    captions: list[list[str]] = [["  ", "A  cup\ton a table. "], [], [""], [], [], [], []]
+    assert LabelCaptioner().caption([_image(0)] * 7, labels, captions) == [
         "A cup on a table.",
         "a photo of two coins and a cup",
         "a photo",
         "a photo of three people and a dining table",
         "a photo of grass and two sheep",
         "a photo of skis and an hour glass",
+        "a photo of the largest coin and a cup",
     ]
 
 
@@ -210,11 +234,8 @@ def test_instructions_by_edit_type() -> None:
         InstructionRequest(edit_type="photo_request", phrase="dog"),
     ]
     outcomes = call_batch("instructor", GrammarInstructor(), requests)
-    assert outcomes[:5] == [
-        "remove the blue bird on top of the tree",
-        "add a blue bird on top of the tree",
-        "change the running dog to an orange cat",
-        "change the running dog to a cute cat with black and white stripes",
-        "remove the white cup on the table",
-    ]
+    assert outcomes[:2] == ["remove the blue bird on top of the tree", "add a blue bird on top of the tree"]
+    assert outcomes[2] == replacement_instruction("running dog", "orange cat")
+    assert outcomes[3] == replacement_instruction("a running dog", "a cute cat with black and white stripes")
+    assert outcomes[4] == "remove the white cup on the table"
     assert [outcome.reason for outcome in outcomes[5:]] == [Reason.EMPTY_PHRASE, Reason.BAD_INSTRUCTION]

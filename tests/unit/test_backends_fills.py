@@ -137,7 +137,7 @@ def test_paste_takes_the_surroundings_colour_and_the_exemplars_detail() -> None:
     mask = _hole((90, 90), (45, 45), 25)
     x = np.indices((53, 53))[1]
     exemplar = np.repeat((60 + 40 * ((x // 6) % 2))[..., None], 3, 2).astype(np.uint8)
-    pasted = GradientPasteReplacer().replace([image], [mask], [exemplar])[0]
+    pasted = GradientPasteReplacer(own_colours=0).replace([image], [mask], [exemplar])[0]
     inside = _hole((90, 90), (45, 45), 18)
     assert abs(pasted[inside].mean() - 180) < 12
     assert abs(pasted[inside].std() - 20) < 5
