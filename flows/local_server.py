@@ -112,9 +112,9 @@ def running_server(workspace: Workspace) -> str | None:
     path = prefect_home(workspace) / "local_server.json"
     if not path.exists():
         return None
-    with path.open("r+") as lock:
+    with path.open() as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             text = path.read_text()
             return str(json.loads(text)["url"]) if text else None
@@ -137,8 +137,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"ready: {url}\n")
         sys.stdout.flush()
         if not options.until_stdin_closes:
-            if f":{DEFAULT_PORT}/" not in url:  # prefect.toml names the default one
-                sys.stdout.write(f"not on port {DEFAULT_PORT}, so in other terminals: export PREFECT_API_URL={url}\n")
+            if f":{DEFAULT_PORT}/" not in url:  # prefect.toml names the default one, flows/plugin.py finds this one
+                sys.stdout.write(f"not on port {DEFAULT_PORT}; outside this folder: export PREFECT_API_URL={url}\n")
             sys.stdout.write(f"see {url.removesuffix('/api')} in a browser; Ctrl-C stops everything\n")
             sys.stdout.flush()
         while not (options.until_stdin_closes and _stdin_closed(seconds=1.0)):

@@ -1,15 +1,21 @@
-"""Prefect plugin: ``prefect deployment run build-ieiw`` means the flow's only deployment.
+"""Prefect plugin: ``prefect deployment run build-ieiw`` means the flow's only deployment, on the local server.
 
 Prefect itself wants ``FLOW/DEPLOYMENT``. The entry point ``prefect.plugins`` in pyproject.toml names this
 module and prefect.toml enables it, so it acts only on ``prefect`` commands run in this folder; it changes
-one method of the client, only for ``prefect deployment`` commands, and only for names without a slash.
+one method of the client, only for ``prefect deployment`` commands, and only for names without a slash. Where
+`make server` found port 4200 taken, commands find its other port, unless ``PREFECT_API_URL`` says where to go.
 Clear sentences replace the tracebacks that an unknown name or an absent server give.
 """
 
+import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from prefect.plugins import SetupResult, register_hook
+
+from catalog.errors import UserError
+from catalog.workspace import Workspace
+from flows.local_server import DEFAULT_PORT, running_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -19,10 +25,21 @@ if TYPE_CHECKING:
 
 @register_hook
 def setup_environment(*, ctx: "HookContext") -> SetupResult:
-    """Prefect calls this before every command: switch tracking off and, where needed, resolve bare names."""
+    """Prefect calls this before every command: no tracking, the local server's URL and, where needed, bare names."""
     if "deployment" in sys.argv[1:]:  # other commands keep their start-up time
         resolve_bare_names()
-    return SetupResult(env={"DO_NOT_TRACK": "1"}, note="no tracking")
+    return SetupResult(env={"DO_NOT_TRACK": "1", **_local_url(ctx.api_url)}, note="no tracking, local server")
+
+
+def _local_url(configured: str | None) -> dict[str, str]:
+    """``PREFECT_API_URL`` where only prefect.toml says where the server is, and `make server` is elsewhere."""
+    if "PREFECT_API_URL" in os.environ or configured != f"http://127.0.0.1:{DEFAULT_PORT}/api":
+        return {}
+    try:
+        url = running_server(Workspace.default())
+    except UserError as error:
+        _stop(str(error))
+    return {"PREFECT_API_URL": url} if url else {}
 
 
 def resolve_bare_names() -> None:

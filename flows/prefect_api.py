@@ -75,8 +75,13 @@ class PrefectApi:
     def unfinished_runs(self) -> list[str]:
         """Ids of all flow runs that have not come to an end."""
         wanted = {"operator": "and_", "state": {"type": {"not_any_": sorted(FINAL_STATES)}}}
-        runs = self.call("POST", "/flow_runs/filter", {"flow_runs": wanted, "limit": _PAGE})
-        return [run["id"] for run in runs]
+        found: list[str] = []
+        while True:
+            page = {"limit": _PAGE, "offset": len(found), "sort": "ID_DESC"}
+            runs = self.call("POST", "/flow_runs/filter", {"flow_runs": wanted, **page})
+            found += [run["id"] for run in runs]
+            if len(runs) < _PAGE:
+                return found
 
     def force_state(self, flow_run: str, state: str, message: str) -> None:
         """Set a flow run's state whatever it was."""

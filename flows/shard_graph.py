@@ -1,8 +1,8 @@
 """Runs the steps of a build as Prefect tasks: one task run per shard and step, followers as shards appear.
 
-Prefect schedules and shows; the shards are the truth. A step whose shard exists returns at once, so a
-second run, or a run after a kill, does only what is missing. A shard that fails does not stop the others:
-what does not depend on it goes on, and the flow ends failed with the list.
+Prefect schedules and shows; the shards are the truth, and `tasks.build_plan` knows the order. A shard that exists is
+taken as found without a task run, so a second run, or a run after a kill, does only what is missing. A shard that
+fails does not stop the others: what does not depend on it goes on, and the flow ends failed with the list.
 """
 
 import errno
@@ -27,22 +27,13 @@ from catalog.ledger import LedgerEntry, append_entry, utc_now
 from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows.timing import current_flow_run
+from tasks.build_plan import BuildPlan, Job
 from tasks.listing import list_source
 from tasks.profiles import Profile
-from tasks.steps import STEPS, run_step, step_device, successors
+from tasks.step_calls import Call
 
 _PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
 _CLOCK_SLACK = 0.05  # seconds by which a file's time may lag behind the clock
-
-
-@dataclass(frozen=True)
-class _Done:
-    """One task run has ended."""
-
-    step: str
-    label: str
-    order: tuple[int, int]
-    future: "PrefectFuture[Any]"
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,22 @@ class _Listed:
 
     source: int
     shard: Shard
+
+
+@dataclass(frozen=True)
+class _ListingEnded:
+    """The task that lists one source has ended."""
+
+    source: int
+    future: "PrefectFuture[Any]"
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The task of one job has ended."""
+
+    job: Job
+    future: "PrefectFuture[Any]"
 
 
 @dataclass
@@ -88,136 +95,90 @@ class ShardGraph:
         self._workspace = workspace
         self._profile = profile
         self._runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
-        self._events: queue.SimpleQueue[_Done | _Listed] = queue.SimpleQueue()
-        self._active: Counter[str] = Counter()
-        self._seen: set[str] = set()
-        self._num_listed: Counter[int] = Counter()
-        self._regions: dict[tuple[int, int], Shard] = {}
-        self._unscored: list[tuple[str, tuple[int, int], Shard]] = []
-        self._references: Shard | None = None
+        self._events: queue.SimpleQueue[_Listed | _ListingEnded | _Ended] = queue.SimpleQueue()
+        self._num_running = 0
+        self._plan = BuildPlan(workspace, profile)
         self._outcome = BuildOutcome()
 
     def run(self) -> BuildOutcome:
         """List every source and run every step that follows; returns when nothing more can run."""
         with self._runner:
             for index, source in enumerate(self._profile.sources):
-                self._submit(self._list_task(), "list", source.dataset, (index, 0), {"index": index})
-            while self._active.total():
-                event = self._events.get()
-                if isinstance(event, _Listed):
-                    self._follow_listing(event)
-                else:
-                    self._finish(event)
-                self._pass_barrier()
-        if self._references is None:
-            self._outcome.waiting += [f"score {label}" for label, _, _ in self._unscored]
+                self._submit(
+                    _as_task(self._list), "list", source.dataset, {"index": index}, partial(_ListingEnded, index)
+                )
+            while self._num_running:
+                self._take(self._events.get())
+                while jobs := self._plan.ready():
+                    for job in jobs:
+                        self._start(job)
+        if found := self._outcome.found.total():
+            get_run_logger().info("%d shards were there already: no task was started for them", found)
+        self._outcome.shards, self._outcome.waiting = self._plan.shards, self._plan.waiting
         return self._outcome
 
-    def _follow_listing(self, event: _Listed) -> None:
-        if event.shard.key in self._seen:  # a retried listing repeats itself
-            return
-        self._seen.add(event.shard.key)
-        self._num_listed[event.source] += 1
-        number = self._num_listed[event.source]
-        label = f"{self._profile.sources[event.source].dataset} {number}"
-        self._accept(event.shard, label, (event.source, number))
+    def _list(self, index: int) -> None:
+        for shard in list_source(self._workspace, self._profile, index):
+            self._events.put(_Listed(index, shard))
 
-    def _finish(self, event: _Done) -> None:
-        self._active[event.step] -= 1
-        name = f"{event.step} {event.label}"
+    def _take(self, event: _Listed | _ListingEnded | _Ended) -> None:
+        if isinstance(event, _Listed):
+            self._plan.listed(event.source, event.shard)
+            return
+        self._num_running -= 1
         event.future.wait()
         state = event.future.state
-        if not state.is_completed():
-            self._fail(name, _reason(state))
-            return
-        if event.step == "list":
-            return
-        shard, made = event.future.result()
-        (self._outcome.made if made else self._outcome.found)[event.step] += 1
-        label = f"{event.label} {event.step}" if shard.table == "pairs" else event.label
-        self._accept(shard, label, event.order)
+        if isinstance(event, _ListingEnded):
+            if not state.is_completed():
+                self._fail(f"list {self._profile.sources[event.source].dataset}", _reason(state))
+            self._plan.listing_ended(failed=not state.is_completed())
+        elif state.is_completed():
+            shard, made = event.future.result()
+            self._finish(event.job, shard, made)
+        else:
+            self._fail(event.job.name, _reason(state))
+            self._plan.fail(event.job)
 
-    def _accept(self, shard: Shard, label: str, order: tuple[int, int]) -> None:
-        """Take a shard into the build and start what follows from it."""
-        self._outcome.shards.append(shard)
-        if shard.table == "regions" and shard.num_rows:
-            self._regions[order] = shard
-        if shard.table == "references":
-            self._references = shard
-        for step in successors(self._workspace, self._profile, shard):
-            if step == "score":
-                self._unscored.append((label, order, shard))
-            else:
-                self._submit_step(step, label, order, [shard])
-
-    def _pass_barrier(self) -> None:
-        """References need the regions of the whole build; scores need the references."""
-        if self._references is not None:
-            for label, order, shard in self._unscored:
-                self._submit_step("score", label, order, [shard], {"references": self._references})
-            self._unscored.clear()
-            return
-        before = ("list", "ingest", "references")
-        if any(self._active[step] for step in before) or not self._unscored:
-            return
-        if any(name.split()[0] in before for name in self._outcome.failures):
-            return  # incomplete references would give scores that the next run throws away
-        regions = [self._regions[order] for order in sorted(self._regions)]
-        self._submit_step("references", "of all regions", (0, 0), regions)
-
-    def _submit_step(
-        self,
-        step: str,
-        label: str,
-        order: tuple[int, int],
-        inputs: list[Shard],
-        extra: dict[str, Shard] | None = None,
-    ) -> None:
+    def _start(self, job: Job) -> None:
+        """Take a job's shard where it is there; else make it in a task."""
         try:
-            device = step_device(step, self._profile)
+            call = Call(job.step, self._workspace, self._profile, job.inputs, job.extra)
+            shard = call.find()
         except (UserError, OSError, ImportError) as error:
-            self._fail(f"{step} {label}", str(error))
+            self._fail(job.name, str(error))
+            self._plan.fail(job)
             return
-        made = self._step_task(step, inputs, extra)
-        tags = {"gpu"} if device == "cuda" else set()
-        self._submit(made.with_options(tags=tags), step, label, order, {})
+        if shard is not None:
+            self._finish(job, shard, made=False)
+            return
+        flow_run = current_flow_run()
+
+        def make_shard() -> tuple[Shard, bool]:
+            return _timed(self._workspace, job.step, call.run, flow_run)
+
+        tags = {"gpu"} if call.device == "cuda" else set()
+        self._submit(_as_task(make_shard).with_options(tags=tags), job.step, job.label, {}, partial(_Ended, job))
 
     def _submit(
         self,
         work: Task[..., Any],
         step: str,
         label: str,
-        order: tuple[int, int],
         parameters: dict[str, Any],
+        ended: Callable[["PrefectFuture[Any]"], _ListingEnded | _Ended],
     ) -> None:
-        self._active[step] += 1
+        self._num_running += 1
         named = work.with_options(name=step, task_run_name=f"{step} {label}")
         future = self._runner.submit(named, parameters=parameters)
-        future.add_done_callback(lambda done: self._events.put(_Done(step, label, order, done)))
+        future.add_done_callback(lambda done: self._events.put(ended(done)))
+
+    def _finish(self, job: Job, shard: Shard, made: bool) -> None:
+        (self._outcome.made if made else self._outcome.found)[job.step] += 1
+        self._plan.done(job, shard)
 
     def _fail(self, name: str, reason: str) -> None:
         self._outcome.failures[name] = reason
         get_run_logger().error("%s failed: %s", name, reason)
-
-    def _list_task(self) -> Task[..., Any]:
-        def list_shards(index: int) -> int:
-            number = 0
-            for shard in list_source(self._workspace, self._profile, index):
-                self._events.put(_Listed(index, shard))
-                number += 1
-            return number
-
-        return _as_task(list_shards)
-
-    def _step_task(self, step: str, inputs: list[Shard], extra: dict[str, Shard] | None) -> Task[..., Any]:
-        make = partial(run_step, step, self._workspace, self._profile, inputs, extra)
-        flow_run = current_flow_run()
-
-        def make_shard() -> tuple[Shard, bool]:
-            return _timed(self._workspace, step, make, flow_run)
-
-        assert step in STEPS
-        return _as_task(make_shard)
 
 
 def _as_task(function: Callable[..., Any]) -> Task[..., Any]:

@@ -1,7 +1,9 @@
-"""A picture of a build for human eyes: source, mask, target and instruction of a hash-chosen handful of pairs."""
+"""A picture of a build for human eyes: source, mask, target and instruction of a hash-chosen handful of pairs.
+
+A replacement also shows its donor; a pair without a mask leaves that cell out.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -15,37 +17,39 @@ from catalog.manifests import Manifest
 from catalog.masks import decode_mask
 from catalog.roots import Roots
 from catalog.samples import RenderOptions, render_sample
-from catalog.store import read_rows
+from catalog.store import STORE_ROOT, read_rows
 from catalog.workspace import Workspace
+from tasks.patches import cut
 from tasks.row_images import RowImages
 from tasks.steps import Row
 
 _CELL = 200  # pixels, longer side of a picture
-_TEXT = 62  # pixels of text under three pictures: a caption and two lines of instruction
+_CELLS = 4  # beside each other: source, mask, target, donor
+_TEXT = 62  # pixels of text under the pictures: a caption and two lines of instruction
 _GAP = 8
 _COLUMNS = 2  # pairs beside each other
 _MASK_COLOUR = (255, 64, 160)
 
 
-def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, per_type: int = 4) -> Path:
-    """Draw up to ``per_type`` usable pairs of each edit type, one per line, and write them as a PNG.
+def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, limit: int = 24) -> Path:
+    """Draw usable pairs, as many of one edit type as of another, and write them as a PNG.
 
     Args:
         workspace: where the build is.
         manifest: the build.
         path: where the picture goes.
-        per_type: lines per edit type. Which pairs depends on their ids alone, so a rerun draws the same.
+        limit: pairs. Which depends on their ids alone, so a rerun draws the same.
 
     Raises:
         UserError: the build has no usable pair.
     """
-    rows = list(_choose(workspace, manifest, per_type))
+    rows = _choose(workspace, manifest, limit)
     if not rows:
         raise UserError(f"build {manifest.name!r} has no usable pair to show: see `python -m catalog stats`")
     roots = Roots.read(workspace.roots_path)
     images = RowImages(roots)
     font = ImageFont.load_default(15)
-    block = (3 * (_CELL + _GAP) + 2 * _GAP, _CELL + _TEXT + _GAP)
+    block = (_CELLS * (_CELL + _GAP) + 2 * _GAP, _CELL + _TEXT + _GAP)
     lines = -(-len(rows) // _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * block[0] + _GAP, lines * block[1] + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
@@ -58,48 +62,59 @@ def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, pe
             sheet.paste(_fit(picture), (left + column * (_CELL + _GAP), top))
         caption = f"{row['edit_type'].replace('_', ' ')}  ·  {row['dataset']}"
         draw.text((left, top + _CELL + 3), caption, fill=(120, 120, 120), font=font)
-        draw.text((left, top + _CELL + 21), _wrap(instruction, font, 3 * _CELL), fill="black", font=font, spacing=3)
+        text = _wrap(instruction, font, _CELLS * _CELL)
+        draw.text((left, top + _CELL + 21), text, fill="black", font=font, spacing=3)
     buffer = BytesIO()
     sheet.save(buffer, "PNG", optimize=False)
     write_file(path, [buffer.getvalue()])
     return path
 
 
-def _choose(workspace: Workspace, manifest: Manifest, per_type: int) -> Iterator[Row]:
-    """Usable pairs in hash order, the first few of each edit type: datasets take turns, and so do photos."""
-    kept: dict[str, list[tuple[str, Row]]] = {}
+def _choose(workspace: Workspace, manifest: Manifest, limit: int) -> list[Row]:
+    """Usable pairs, edit types in turn until there are ``limit``; then in order of their types."""
+    kept: dict[str, list[tuple[bool, str, Row]]] = {}
     for path in manifest.paths(workspace, "pairs"):
         for row in read_rows(path):
             if row["reason"] is None:
                 place = bytes_digest(f"sheet:{row['pair_id']}".encode())
                 lines = kept.setdefault(row["edit_type"], [])
-                lines.append((place, row))
-                if len(lines) > 64 * per_type:
-                    lines[:] = sorted(lines, key=lambda item: item[0])[: 16 * per_type]
-    for edit_type in sorted(kept):
-        ranked, seen = [], Counter[str]()
-        for place, row in sorted(kept[edit_type], key=lambda item: item[0]):
-            seen[row["group_id"]] += 1
-            ranked.append((seen[row["group_id"]], place, row))
-        ranked.sort(key=lambda item: item[:2])
-        turns, taken = [], Counter[str]()
-        for number, (_, _, row) in enumerate(ranked):
-            taken[row["dataset"]] += 1
-            turns.append((taken[row["dataset"]], number, row))
-        yield from (row for _, _, row in sorted(turns, key=lambda item: item[:2])[:per_type])
+                lines.append((_is_made(row), place, row))
+                if len(lines) > 64 * limit:
+                    lines[:] = sorted(lines, key=lambda item: item[:2])[: 16 * limit]
+    ranked = {edit_type: _spread(lines) for edit_type, lines in sorted(kept.items())}
+    turns = [(turn, edit_type) for edit_type, rows in ranked.items() for turn in range(len(rows))]
+    shares = Counter(edit_type for _, edit_type in sorted(turns)[:limit])
+    return [row for edit_type, rows in ranked.items() for row in rows[: shares[edit_type]]]
+
+
+def _spread(lines: list[tuple[bool, str, Row]]) -> list[Row]:
+    """Photos on disk before pictures that we made, as many photos as there are before any comes again."""
+    ranked, seen = [], Counter[str]()
+    for made, place, row in sorted(lines, key=lambda item: item[:2]):
+        seen[row["group_id"]] += 1
+        ranked.append((made, seen[row["group_id"]], place, row))
+    return [row for *_, row in sorted(ranked, key=lambda item: item[:3])]
+
+
+def _is_made(row: Row) -> bool:
+    """Whether neither picture is a file of the source dataset: rendered scenes."""
+    return all(image is None or image["root"] == STORE_ROOT for image in (row["source_image"], row["target_image"]))
 
 
 def _pictures(row: Row, roots: Roots, images: RowImages) -> tuple[list[np.ndarray], str]:
-    """Source, mask over source, target; and the instruction."""
+    """Source, mask over source, target and donor, as far as there are; and the instruction."""
     if row["target_image"] is None or row["instruction"] is None:
         sample = render_sample(row, roots, seed=0, index=int(row["pair_id"][:8], 16), options=RenderOptions())
-        return [sample.source, np.full_like(sample.source, 255), sample.target], sample.instruction
+        return [sample.source, sample.target], sample.instruction
     source, target = images.read(row["source_image"]), images.read(row["target_image"])
-    shown = source.copy() if row["edit_mask"] else np.full_like(source, 255)
+    pictures = [source, target]
     if row["edit_mask"]:
-        mask = decode_mask(row["edit_mask"])
+        shown, mask = source.copy(), decode_mask(row["edit_mask"])
         shown[mask] = (0.45 * shown[mask] + 0.55 * np.array(_MASK_COLOUR)).astype(np.uint8)
-    return [source, shown, target], row["instruction"]
+        pictures.insert(1, shown)
+    if row["donor"]:
+        pictures.append(cut(images.read(row["donor"]["source_image"]), row["donor"]["crop"]))
+    return pictures, row["instruction"]
 
 
 def _fit(picture: np.ndarray) -> Image.Image:

@@ -7,30 +7,36 @@ other. Words keep their order; articles, number and the place of "left" and "rig
 
 from collections.abc import Sequence
 
+from catalog.digests import value_digest
 from catalog.errors import RowRejected
 from catalog.reasons import Reason
+from tasks.instruction_check import check_instruction
 from tasks.nouns import (
     NUMBER_WORDS,
+    ORDINALS,
+    PARTS,
     article_for,
     is_always_plural,
     is_plural,
+    is_rank,
     is_uncountable,
+    is_unique_part,
     pluralize,
 )
-from tasks.phrases import COLOURS, Phrase, clean, parse, place_in_words
+from tasks.phrases import COLOURS, Phrase, clean, one_line, parse, place_in_words, without_place
 
-MAX_INSTRUCTION = 300
-"""Characters. The text encoder reads 77 tokens, which is less; but a longer text is no instruction."""
+REPLACEMENT_FORMS = (
+    "change {source} to {target}",
+    "replace {source} with {target}",
+    "turn {source} into {target}",
+    "swap {source} for {target}",
+    "please change {source} to {target}",
+    "please replace {source} with {target}",
+)
 
 _POSSESSIVES = frozenset("his her its their my your our this that these those".split())
 _NUMBERS = frozenset((*NUMBER_WORDS[2:], "several", "many", "few"))
 _PRONOUNS = frozenset("it him them me us you i he she they everyone everything someone something her".split())
-_ORDINALS = frozenset("second third fourth fifth sixth seventh eighth ninth tenth".split())
-_DEFINITE = frozenset("first last only same next final most least".split())
-_NOT_SUPERLATIVE = frozenset(
-    """forest chest guest nest west vest test rest harvest interest priest crest quest request contest protest breast
-    honest modest manifest dentist midwest everest conquest""".split()
-)
 _EMPTY = frozenset("the a an another other and of in on at with is s".split())
 _RELATIONAL = frozenset("top side edge end back front bottom corner middle rest left right".split())
 _UNIQUE = frozenset("sun moon sky ground background horizon foreground".split())
@@ -39,12 +45,6 @@ _PLACES = (
     *("far left", "far right", "left", "right", "middle", "center", "centre", "leftmost", "rightmost", "top", "bottom"),
 )
 _MOST = {"leftmost": "far left", "rightmost": "far right"}
-_PARTS = frozenset(
-    """hand arm leg foot wheel door seat window shelf hat pocket tire tyre ear eye wing headlight light lamp side half
-    corner edge part row lane page drawer bun button rack layer shoe glove paw horn fin sleeve cheek shoulder knee
-    burner step deck floor bunk""".split()
-)
-"""Of these the left one is another than one on the left."""
 
 
 def removal_instruction(phrase: str, num_instances: int = 1) -> str:
@@ -68,31 +68,27 @@ def addition_instruction(phrase: str, num_instances: int = 1) -> str:
 def replacement_instruction(source: str, target: str, num_instances: int = 1) -> str:
     """What to put in whose place: "change the running dog to a cute cat with black and white stripes".
 
-    The form of the paper's example. See `removal_instruction`; ``num_instances`` is of the source.
-    """
-    return _checked(f"change {_definite(_parsed(source), num_instances)} to {_indefinite(_parsed(target), 1)}")
+    One of `REPLACEMENT_FORMS`, the first of which is the paper's, chosen by the arguments: the same ones give the
+    same words. Of the target only what it is like is said, because a phrase that refers to it in its own photo
+    ("left cat on the sofa") is not true here. See `removal_instruction`.
 
-
-def check_instruction(text: str) -> None:
-    """Refuse what no user could mean as an instruction.
+    Args:
+        source: refers to what is replaced, within its image.
+        target: names what takes its place.
+        num_instances: objects that ``source`` refers to.
 
     Raises:
-        RowRejected: BAD_INSTRUCTION: blank, over `MAX_INSTRUCTION` characters, or with a line break, a control
-            character or half of a surrogate pair in it.
+        RowRejected: EMPTY_PHRASE where a phrase names nothing, BAD_INSTRUCTION where the result is no instruction.
     """
-    if not any(character.isalnum() for character in text):
-        raise RowRejected(Reason.BAD_INSTRUCTION, "no letter or digit in it")
-    if len(text) > MAX_INSTRUCTION:
-        raise RowRejected(Reason.BAD_INSTRUCTION, f"{len(text)} characters, at most {MAX_INSTRUCTION}")
-    bad = next((character for character in text if not _is_text(character)), None)
-    if bad is not None:
-        raise RowRejected(Reason.BAD_INSTRUCTION, f"character U+{ord(bad):04X} in it")
-
-
-def _is_text(character: str) -> bool:
-    """Line and paragraph separators, control characters and lone surrogates are not."""
-    code = ord(character)
-    return not (code < 32 or 127 <= code < 160 or code in (0x2028, 0x2029) or 0xD800 <= code < 0xE000)
+    replaced = _definite(_parsed(source), num_instances)
+    new = without_place(_parsed(target))
+    if new.head[-1] in ("one", "ones") or new.head[-1] in _PRONOUNS:
+        raise RowRejected(Reason.EMPTY_PHRASE, f"{one_line(target)!r} names no thing to put in")
+    words = {"source": replaced, "target": _indefinite(new, 1)}
+    # "replace the cup with a handle with a jug" reads badly: a form whose joining word the source has comes last.
+    said = set(replaced.split())
+    forms = [form for form in REPLACEMENT_FORMS if form.split()[-2] not in said] or REPLACEMENT_FORMS
+    return _checked(forms[int(value_digest([source, target, num_instances])[:8], 16) % len(forms)].format(**words))
 
 
 def _checked(instruction: str) -> str:
@@ -143,11 +139,13 @@ def _new_article(head: list[str], tail: str, num_instances: int, noun: str) -> s
     first, last = head[0], head[-1]
     if len(head) == 1 and (last in ("one", "ones") or last in _PRONOUNS):
         return ""
-    if first in _DEFINITE or _is_superlative(first) or first.endswith(("'s", "s'")):
+    if is_rank(first) or first.endswith(("'s", "s'")):
         return "the"
-    if first in _ORDINALS:
+    if first in ORDINALS:
         return "the" if "from the" in tail or len(head) == 1 else "a"
     if (last in _RELATIONAL and tail.startswith("of ")) or (len(head) == 1 and last in _UNIQUE):
+        return "the"
+    if num_instances < 2 and is_unique_part(head, tail):
         return "the"
     if is_uncountable(last):
         return "some"
@@ -172,7 +170,7 @@ def _agreed(phrase: Phrase, num_instances: int) -> list[str]:
     """The head, its noun plural where the phrase refers to several things."""
     head = list(phrase.head)
     single = num_instances < 2 or phrase.determiner in ("every", "each") or len(_conjuncts(head)) > 1
-    if single or head[-1] in _PRONOUNS or head[-1] in _ORDINALS or head[-1] in _RELATIONAL:
+    if single or head[-1] in _PRONOUNS or head[-1] in ORDINALS or head[-1] in _RELATIONAL:
         return head
     return [*head[:-1], pluralize(head[-1], num_instances)]
 
@@ -184,15 +182,11 @@ def _place_last(head: list[str], tail: str) -> tuple[list[str], str]:
         rest = head[length:]
         if " ".join(head[:length]) != place or not rest:
             continue
-        part = place not in _MOST and {rest[-1], rest[-1].removesuffix("s"), rest[0]} & _PARTS
-        if part or "from the" in tail:
+        part = place not in _MOST and not PARTS.isdisjoint((rest[-1], rest[-1].removesuffix("s"), rest[0]))
+        if part or is_unique_part(rest, tail) or "from the" in tail:
             return head, ""
         return rest, place_in_words(_MOST.get(place, place))
     return head, ""
-
-
-def _is_superlative(word: str) -> bool:
-    return (word.endswith("est") and len(word) > 5 and word not in _NOT_SUPERLATIVE) or word.endswith("most")
 
 
 def _line(article: str, head: list[str], tail: str) -> str:

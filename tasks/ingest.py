@@ -15,6 +15,7 @@ from catalog.reasons import Reason
 from catalog.store import ShardWriter
 from tasks import records_check as check
 from tasks.listing import open_source
+from tasks.profiles import IngestParameters
 from tasks.readers.records import Reader
 from tasks.source_images import SourceFile, check_size, parse_record, provenance, read_source
 from tasks.steps import Row, StepContext
@@ -51,7 +52,7 @@ def _image_rows(context: StepContext, reader: Reader, row: Row, writer: ShardWri
         try:
             if fault is not None:
                 raise fault
-            facts = _facts(region, found, reader, context.profile.ingest.max_phrase_length)
+            facts = _facts(region, found, reader, context.profile.ingest)
         except RowRejected as rejected:
             facts = {"reason": str(rejected.reason), "detail": rejected.detail}
         yield base | {"region_id": region_id} | facts
@@ -73,19 +74,19 @@ def _identify(dataset: str, source_id: str, regions: list[Any]) -> Iterator[tupl
         yield f"{dataset}/{source_id}/{identity}", fault
 
 
-def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, longest: int) -> Row:
+def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, parameters: IngestParameters) -> Row:
     """The columns of a usable region."""
     if region.get("is_crowd"):
         raise RowRejected(Reason.CROWD_REGION, "the region is a crowd, which no phrase refers to")
     joints = check.keypoints(region, found.width, found.height)
     phrase = check.optional_text(region, "phrase") or None
     label = check.optional_text(region, "label") or None
-    if phrase is None and joints is None:
+    if phrase is None and joints is None and parameters.require_phrase:
         if label is None:
             raise RowRejected(Reason.EMPTY_PHRASE, "neither phrase nor label")
         raise RowRejected(Reason.AMBIGUOUS_LABEL, f"no phrase, and {label!r} is not certain to mean this region alone")
-    if phrase is not None and len(phrase) > longest:
-        raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {longest}")
+    if phrase is not None and len(phrase) > parameters.max_phrase_length:
+        raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {parameters.max_phrase_length}")
     mask = _mask(region, found, reader, joints is not None)
     return {
         "phrase": phrase,

@@ -14,7 +14,7 @@ from catalog.reasons import Reason
 from catalog.schema import VISION_TASKS
 from catalog.store import ShardWriter
 from tasks import records_check as check
-from tasks.grammar import check_instruction
+from tasks.instruction_check import check_instruction
 from tasks.listing import open_source
 from tasks.readers.records import Reader
 from tasks.source_images import SourceFile, parse_record, provenance, read_bytes, read_source

@@ -87,6 +87,34 @@ _SINGULAR_IN_S = frozenset(
     """.split()
 )
 
+CONTAINERS = frozenset(
+    """cup glass slice piece bowl plate bottle bunch pile group pair stack box bag basket row herd flock loaf set can
+    jar lot lots slices pieces mug pitcher tray bucket team crowd couple number made full kind type sort line bed
+    patch field body strip""".split()
+)
+PICTURES = frozenset(
+    "picture painting photo photograph drawing image poster statue sculpture figure model view".split()
+)
+PARTS = frozenset(
+    """hand arm leg foot wheel door seat window shelf hat pocket tire tyre ear eye wing headlight light lamp side half
+    corner edge part row lane page drawer bun button rack layer shoe glove paw horn fin sleeve cheek shoulder knee
+    burner step deck floor bunk""".split()
+)
+"""Of these the left one is another than one on the left."""
+_SEVERAL = PARTS | frozenset(
+    """tooth claw feather finger toe branch leaf brick tile petal pillar column key candle spoke pane blade stripe
+    spot string member player example copy section""".split()
+)
+"""What one thing has several of."""
+_WHICH = frozenset("front back rear left right top bottom upper lower middle central main only first last".split())
+_NAMED = frozenset("the this that these those his her its their my your our".split())
+ORDINALS = frozenset("second third fourth fifth sixth seventh eighth ninth tenth".split())
+_RANKS = frozenset("first last only same next final most least".split())
+_NOT_SUPERLATIVE = frozenset(
+    """forest chest guest nest west vest test rest harvest interest priest crest quest request contest protest breast
+    honest modest manifest dentist midwest everest conquest""".split()
+)
+
 _SILENT_H = ("hour", "honest", "honor", "honour", "heir", "herb")
 _VOWEL_LETTERS = frozenset("AEFHILMNORSX")  # said aloud as letters: "an L", "an X"
 _SPOKEN_ACRONYMS = frozenset(("NASA", "NATO", "LEGO", "RAM", "ROM", "LASER", "RADAR", "SWAT", "FEMA", "FIFA", "NASCAR"))
@@ -187,14 +215,42 @@ def _in_case_of(written: str, plural: str) -> str:
 
 
 def counted(noun: str, count: int) -> str:
-    """``noun`` with its number in words: "a cup", "two coins", "13 coins", "water"; "of" phrases change before it."""
+    """``noun`` with its number in words: "a cup", "two coins", "13 coins", "water", "the largest coin".
+
+    "Of" phrases change before the "of": "two bowls of soup".
+    """
     head, of, rest = noun.partition(" of ")
+    words = head.split()
+    number = NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
+    if words and (is_rank(words[0]) or words[0] in ORDINALS or is_unique_part(words, of.lstrip() + rest)):
+        return f"the {noun}" if count == 1 else f"the {number} {pluralize(head, count)}{of}{rest}"
     if is_uncountable(head) or (count == 1 and is_plural(head)):
         return noun
     if count == 1:
         return f"{article_for(noun)} {noun}"
-    number = NUMBER_WORDS[count] if count < len(NUMBER_WORDS) else str(count)
     return f"{number} {pluralize(head, count)}{of}{rest}"
+
+
+def is_rank(word: str) -> bool:
+    """Whether ``word`` picks things out by rank and so takes "the": "largest", "first", "only", "topmost"."""
+    superlative = word.endswith("est") and len(word) > 5 and word not in _NOT_SUPERLATIVE
+    return superlative or word in _RANKS or word.endswith("most")
+
+
+def is_unique_part(head: Sequence[str], tail: str) -> bool:
+    """Whether ``head`` and ``tail`` name the one such part of a named thing, which takes "the".
+
+    The "handle" "of the cup" and the "front wheel" "of the motorcycle" do. What a thing has several of ("wheel")
+    needs a word that says which ("front"); amounts and pictures ("slice of the pizza") are no parts.
+    """
+    words = tail.split()
+    if not head or words[:1] != ["of"] or len(words) < 3:
+        return False
+    noun = head[-1].lower()
+    named = words[1] in _NAMED or words[1].endswith(("'s", "s'"))
+    if not named or is_plural(noun) or noun in CONTAINERS | PICTURES:
+        return False
+    return noun not in _SEVERAL or not _WHICH.isdisjoint(head[:-1])
 
 
 def joined(parts: Sequence[str]) -> str:

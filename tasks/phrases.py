@@ -8,7 +8,16 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from tasks.nouns import article_for, is_plural, is_uncountable
+from tasks.nouns import (
+    CONTAINERS,
+    ORDINALS,
+    PICTURES,
+    article_for,
+    is_always_plural,
+    is_plural,
+    is_rank,
+    is_uncountable,
+)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -37,12 +46,6 @@ _CLOTHES = _words(
     """shirt jacket dress hat suit coat sweater sweatshirt hoodie t-shirt tshirt tee cap skirt tie vest uniform helmet
     costume jersey top outfit gown robe tuxedo blouse apron wetsuit bikini swimsuit tank"""
 )
-_CONTAINERS = _words(
-    """cup glass slice piece bowl plate bottle bunch pile group pair stack box bag basket row herd flock loaf set can
-    jar lot lots slices pieces mug pitcher tray bucket team crowd couple number made full kind type sort line bed
-    patch field body strip"""
-)
-_PICTURES = _words("picture painting photo photograph drawing image poster statue sculpture figure model")
 
 _SPATIAL = _words(
     """on at by near behind beside besides under underneath below beneath above over inside outside between among
@@ -64,10 +67,21 @@ _RESTING = _words(
     close farthest furthest closest nearest"""
 )
 """Verbs that end a head only where a relation or nothing follows: "man sitting on ...", but "a sitting man"."""
+_MADE = _words("filled made attached painted covered topped stacked decorated dressed printed written built full")
+"""Of these, which say what a thing is like and not where it is."""
 _VERBS = {"has": "with", "have": "with", "wears": "wearing", "holds": "holding", "rides": "riding"}
 _JOINED = (
     *("on top of", "in front of", "in back of", "next to", "close to", "adjacent to", "left of", "right of"),
     *("out of", "ahead of", "because of", "instead of", "away from", "such as"),
+)
+
+
+_OWNERS = _words("his her its their my your our this that these those every each")
+_TIED = ORDINALS | POSITIONS | _words("far upper lower other another")
+_OPENING = re.compile(
+    r"^(?:(?:an?|the|this|one) )?(?:(?:black and white|blurry|close-?up|old|small) )?"
+    r"(?:photo(?:graph)?|picture|image|close-?up|close up|view|shot)s? of |^there(?:'s| is| are) ",
+    re.IGNORECASE,
 )
 
 
@@ -142,6 +156,58 @@ def parse(text: str) -> Phrase:
     return Phrase(tuple(head), determiner, " ".join(filter(None, [_with_articles(tail, head[-1]), position])))
 
 
+def subject(caption: str) -> str:
+    """A caption without its opening: "a photo of two coins" and "there are two coins" are about "two coins"."""
+    text = clean(caption)
+    while (rest := _OPENING.sub("", text, count=1)) != text:
+        text = rest
+    return text
+
+
+def without_place(phrase: Phrase) -> Phrase:
+    """What a phrase says of its thing alone, wherever it stands: "the left cat with stripes on the sofa" is "cat
+    with stripes".
+
+    Left out is where it is, whose it is, and which of several: what ties it to its own photo.
+    """
+    head = list(phrase.head)
+    while (
+        len(head) > 1
+        and head != ["top", "hat"]
+        and (head[0] in _TIED or is_rank(head[0]) or head[0].endswith(("'s", "s'")))
+    ):
+        head = head[1:]
+    determiner = "" if phrase.determiner in _OWNERS else phrase.determiner
+    return Phrase(tuple(head), determiner, _tail_without_place(phrase.tail.split(), phrase.head[-1]))
+
+
+def _tail_without_place(words: list[str], noun: str) -> str:
+    """The relations up to the first one that says where the thing is."""
+    place = 0
+    while place < len(words):
+        start = place + max(_relation(words, place), 1)
+        end = start
+        while end < len(words) and not _relation(words, end):
+            end += 1
+        if not _says_what_it_is(words[place:start], words[start:end], words[end:], noun):
+            return " ".join(words[:place])
+        place = end
+    return " ".join(words)
+
+
+def _says_what_it_is(relation: list[str], objects: list[str], following: list[str], noun: str) -> bool:
+    word = relation[-1]
+    if relation == ["of"]:
+        return noun in CONTAINERS | PICTURES or word in _MADE or objects[:1] != ["the"]
+    if relation == ["in"]:
+        last = (objects or [""])[-1]
+        return last in _CLOTHES or is_always_plural(last) or set(objects) <= COLOURS | {"and"}
+    if word in _RESTING:
+        return word in _MADE if following or objects else True
+    reads = word == "that" and (objects + following)[:1] in (["says"], ["reads"])
+    return word in _WITH or reads or word in ("saying", "reads")
+
+
 def _is_amount(head: list[str]) -> bool:
     return head[:2] in (["a", "lot"], ["a", "few"], ["a", "couple"])
 
@@ -201,10 +267,10 @@ def _article_kind(relation: list[str], noun_phrase: list[str], before: str) -> s
     """The article that objects of a relation take: "the", "a" (singular only) or ""."""
     word, last = relation[-1], (noun_phrase or [""])[-1]
     if relation == ["of"]:
-        if before in _CONTAINERS:
+        if before in CONTAINERS:
             return ""
         plural = is_plural(last) or is_uncountable(last)
-        return "a" if before in _PICTURES else "" if plural else "the"
+        return "a" if before in PICTURES else "" if plural else "the"
     if relation == ["in"]:
         if last in _UNIQUE_PLACES:
             return "" if last == "front" else "the"

@@ -1,12 +1,13 @@
 """Step ``remove_object``: inpaint each region out of its photo (paper section 3.2, "Object removal").
 
-The region is dilated, the hole filled by the inpainter, and the fill blended back over a feathered rim, so that
-outside the recorded ``edit_mask`` source and target are equal. Every region becomes one edit row: with its target,
-or with the reason why there is none.
+The region is dilated, a larger one by more, the hole filled by the inpainter, and the fill blended back over a
+feathered rim, so that outside the recorded ``edit_mask`` source and target are equal. A second pair of eyes then
+rejects removals that left the object or a blank (`tasks.removal_check`). Every region becomes one edit row: with its
+target, or with the reason why there is none.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -19,12 +20,17 @@ from catalog.masks import decode_mask, encode_mask
 from catalog.reasons import Reason
 from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
+from tasks.backends.protocols import Embedder
 from tasks.composites import composite, feathered_alpha
 from tasks.profiles import RemovalParameters
+from tasks.removal_check import check_fill, check_gone, removal_crops
 from tasks.row_images import RowImages
 from tasks.steps import Row, StepContext
 
 EDIT_TYPE = "object_removal"
+MEDIUM_SHARE, LARGE_SHARE = 0.33, 0.66
+"""Shares of the image from which a region counts as medium and above which as large, as in AnyEdit."""
+
 CARRIED = (
     "region_id",
     "group_id",
@@ -54,7 +60,14 @@ class _Hole:
 
     row: Row
     source: np.ndarray
+    mask: np.ndarray
     alpha: np.ndarray
+    target: np.ndarray | None = field(default=None, init=False)
+
+    def reject(self, rejected: RowRejected) -> None:
+        """Record why there will be no target."""
+        self.row |= {"reason": str(rejected.reason), "detail": rejected.detail}
+        self.target = None
 
 
 def remove_object(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
@@ -74,7 +87,10 @@ def remove_object(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
             [hole.alpha > 0 for hole in holes],
         )
         for hole, fill in zip(holes, fills, strict=True):
-            _close(hole, fill, writer)
+            _close(hole, fill)
+        _look_again([hole for hole in holes if hole.target is not None], context.backends["embedder"], parameters)
+        for hole in holes:
+            _store(hole, writer)
         yield from rows
 
 
@@ -104,22 +120,55 @@ def _open(row: Row, images: RowImages, parameters: RemovalParameters) -> _Hole |
                 Reason.REGION_TOO_LARGE, f"{share:.1%} of the image, at most {parameters.max_area_share:.1%}"
             )
         source = images.read(row["source_image"])
-        return _Hole(row, source, feathered_alpha(mask, parameters.dilation, parameters.feather))
+        return _Hole(row, source, mask, feathered_alpha(mask, dilation_of(share, parameters), parameters.feather))
     except RowRejected as rejected:
         row |= {"reason": str(rejected.reason), "detail": rejected.detail}
         return None
 
 
-def _close(hole: _Hole, fill: np.ndarray | RowRejected, writer: ShardWriter) -> None:
-    """Composite the fill, store the target and complete the row."""
-    row = hole.row
-    if isinstance(fill, RowRejected):
-        row |= {"reason": str(fill.reason), "detail": fill.detail}
+def dilation_of(share: float, parameters: RemovalParameters) -> float:
+    """By how much a region grows, in pixels at a shorter side of 512, from its share of the image."""
+    if share < MEDIUM_SHARE:
+        return parameters.dilation
+    return parameters.medium_dilation if share <= LARGE_SHARE else parameters.large_dilation
+
+
+def _close(hole: _Hole, fill: np.ndarray | RowRejected) -> None:
+    """Composite the fill, unless it changes nothing or is a blank."""
+    try:
+        if isinstance(fill, RowRejected):
+            raise fill
+        target = composite(hole.source, fill, hole.alpha)
+        if np.array_equal(target, hole.source):
+            raise RowRejected(Reason.NO_CHANGE, "the filled region looks exactly as before")
+        check_fill(hole.source, target, hole.alpha == 1, hole.alpha > 0)
+        hole.target = target
+    except RowRejected as rejected:
+        hole.reject(rejected)
+
+
+def _look_again(holes: Sequence[_Hole], embedder: Embedder, parameters: RemovalParameters) -> None:
+    """Reject the removals after which the embedder still sees the object."""
+    crops = []
+    for hole in holes:
+        assert hole.target is not None
+        crops.append(removal_crops(hole.source, hole.target, hole.mask, hole.alpha > 0))
+    embeddings = iter(call_batch("embedder", embedder, [crop for part in crops for crop in part]))
+    for hole, part in zip(holes, crops, strict=True):
+        seen = list(islice(embeddings, len(part)))
+        try:
+            for embedding in seen:
+                if isinstance(embedding, RowRejected):
+                    raise embedding
+            check_gone(seen, parameters.max_remaining)
+        except RowRejected as rejected:
+            hole.reject(rejected)
+
+
+def _store(hole: _Hole, writer: ShardWriter) -> None:
+    """Store the target and complete the row."""
+    if hole.target is None:
         return
-    target = composite(hole.source, fill, hole.alpha)
-    if np.array_equal(target, hole.source):
-        row |= {"reason": str(Reason.NO_CHANGE), "detail": "the filled region looks exactly as before"}
-        return
-    height, width = hole.alpha.shape
-    row["target_image"] = writer.add_image(f"{row['edit_id']}.target.png", encode_png(target), width, height)
+    row, (height, width) = hole.row, hole.alpha.shape
+    row["target_image"] = writer.add_image(f"{row['edit_id']}.target.png", encode_png(hole.target), width, height)
     row["edit_mask"] = encode_mask(hole.alpha > 0)

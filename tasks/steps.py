@@ -1,37 +1,36 @@
-"""The steps of a build, and the one way to run any of them on any shard.
+"""The steps of a build: what each reads, writes and depends on.
 
 A step is a pure function from input shards to one output shard::
 
-    list          source dataset -> listings (many shards, streamed)
-    ingest        listings -> regions         every region checked against its image
-    ingest_pairs  listings -> pairs           ready-made pairs checked
-    remove_object regions -> edits            inpainted, composited
-    word_edits    edits -> pairs              captions, instruction, and the reversed pair
-    annotate      regions -> pairs            segmentation and keypoint pairs, drawn at load time
-    references    all regions -> references   features that quality is measured against
-    score         pairs + references -> scores
+    list           source dataset -> listings (many shards, streamed)
+    ingest         listings -> regions         every region checked against its image
+    ingest_pairs   listings -> pairs           ready-made pairs checked
+    remove_object  regions -> edits            inpainted, composited
+    embed_patches  regions -> patches          crops that may take another region's place, with features
+    gallery        all patches -> gallery      an index over them
+    replace_object patches + gallery -> edits  a donor retrieved and put in the region's place
+    word_edits     edits -> pairs              captions, instruction, and the reversed pair of a removal
+    annotate       regions -> pairs            segmentation and keypoint pairs, drawn at load time
+    references     all regions -> references   features that quality is measured against
+    score          pairs + references -> scores
 
-`run_step` keys the output by content and returns at once where it exists. So any scheduler may run these calls in
-any order that respects the arrows, on any number of workers, again after a kill, and the bytes are the same.
+What each needs is declared in `STEPS`: `tasks.build_plan` turns the declarations into an order, and
+`tasks.step_calls` runs a step on given shards.
 """
 
-import importlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from catalog.digests import canonical_json, value_digest
-from catalog.errors import ConfigError, ShardError
+import pyarrow as pa
+
+from catalog.errors import ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest, write_manifest
 from catalog.roots import Roots, record_root
-from catalog.store import STORE_ROOT, Shard, ShardWriter, read_metadata, read_rows, shard_key, sweep_store, write_shard
+from catalog.store import STORE_ROOT, Shard, ShardWriter, sweep_store
 from catalog.workspace import Workspace
-from tasks.backends.registry import backend_id, load_backend
 from tasks.profiles import Profile, Source
-from tasks.source_images import file_sizes
 
 Row = dict[str, Any]
 
@@ -44,8 +43,10 @@ class StepContext:
     profile: Profile
     source: Source | None
     """The source dataset, for the steps that read its files."""
+    inputs: tuple[Path, ...]
+    """The input shards, in order."""
     rows: Iterable[Row]
-    """Rows of the input shards, in order."""
+    """Their rows, with the step's ``columns``."""
     roots: Roots
     backends: Mapping[str, Any]
     """Loaded backends by role."""
@@ -55,7 +56,7 @@ class StepContext:
     """Further input shards by table name."""
 
 
-Produce = Callable[[StepContext, ShardWriter], Iterable[Row]]
+Produce = Callable[[StepContext, ShardWriter], Iterable[Row] | pa.Table]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,24 @@ class Step:
 
     name: str
     reads: str
+    """The table that it makes one shard from one shard of; with ``gathers`` from all shards."""
     writes: str
     function: str
     """module:function of type `Produce`; imported when the step first runs."""
+    gathers: bool = False
+    """One call for the whole build, when nothing can add to the table that it reads any more."""
+    extra: tuple[str, ...] = ()
+    """Tables of gathering steps whose one shard it needs beside its own."""
+    kind: str | None = None
+    """Of listings: only shards with records of this kind."""
+    switch: str | None = None
+    """The profile's table whose ``enabled`` says whether the step is wanted at all."""
     parameters: str | None = None
     """The profile's table that the result depends on."""
     roles: tuple[str, ...] = ()
     """Backends that the result depends on."""
+    columns: tuple[str, ...] | None = None
+    """Columns of ``reads`` that it looks at; None: all."""
     version: int = 1
     """Raised whenever the same inputs would give another result."""
 
@@ -78,15 +90,56 @@ class Step:
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
-        Step(name="ingest", reads="listings", writes="regions", function="tasks.ingest:ingest", parameters="ingest"),
-        Step(name="ingest_pairs", reads="listings", writes="pairs", function="tasks.ingest_pairs:ingest_pairs"),
+        Step(
+            name="ingest",
+            reads="listings",
+            kind="image",
+            writes="regions",
+            function="tasks.ingest:ingest",
+            parameters="ingest",
+        ),
+        Step(
+            name="ingest_pairs",
+            reads="listings",
+            kind="pair",
+            writes="pairs",
+            function="tasks.ingest_pairs:ingest_pairs",
+        ),
         Step(
             name="remove_object",
             reads="regions",
             writes="edits",
             function="tasks.removal:remove_object",
+            switch="remove_object",
             parameters="remove_object",
-            roles=("inpainter",),
+            roles=("embedder", "inpainter"),
+        ),
+        Step(
+            name="embed_patches",
+            reads="regions",
+            writes="patches",
+            function="tasks.patches:embed_patches",
+            switch="replace_object",
+            parameters="gallery",
+            roles=("embedder",),
+        ),
+        Step(
+            name="gallery",
+            reads="patches",
+            gathers=True,
+            writes="gallery",
+            function="tasks.gallery:build_gallery",
+            roles=("index",),
+        ),
+        Step(
+            name="replace_object",
+            reads="patches",
+            extra=("gallery",),
+            writes="edits",
+            function="tasks.replacement:replace_object",
+            switch="replace_object",
+            parameters="replace_object",
+            roles=("index", "replacer"),
         ),
         Step(
             name="word_edits",
@@ -95,18 +148,21 @@ STEPS: dict[str, Step] = {
             function="tasks.wording:word_edits",
             roles=("captioner", "instructor"),
         ),
-        Step(name="annotate", reads="regions", writes="pairs", function="tasks.annotation:annotate"),
+        Step(name="annotate", reads="regions", writes="pairs", function="tasks.annotation:annotate", switch="annotate"),
         Step(
             name="references",
             reads="regions",
+            gathers=True,
             writes="references",
             function="tasks.references:references",
             parameters="score",
             roles=("embedder",),
+            columns=("group_id", "split", "source_image", "reason"),
         ),
         Step(
             name="score",
             reads="pairs",
+            extra=("references",),
             writes="scores",
             function="tasks.scoring:score",
             parameters="score",
@@ -114,74 +170,6 @@ STEPS: dict[str, Step] = {
         ),
     )
 }
-
-
-def successors(workspace: Workspace, profile: Profile, shard: Shard) -> list[str]:
-    """Which per-shard steps follow on a shard (``references`` and ``score`` wait for all regions)."""
-    if shard.num_rows == 0:
-        return []
-    if shard.table == "listings":
-        kinds = read_metadata(shard.file(workspace))["kinds"]
-        return [name for kind, name in (("image", "ingest"), ("pair", "ingest_pairs")) if kind in kinds]
-    if shard.table == "regions":
-        wanted = (("remove_object", profile.remove_object.enabled), ("annotate", profile.annotate.enabled))
-        return [name for name, enabled in wanted if enabled]
-    return {"edits": ["word_edits"], "pairs": ["score"]}.get(shard.table, [])
-
-
-def run_step(
-    name: str,
-    workspace: Workspace,
-    profile: Profile,
-    inputs: list[Shard],
-    extra: Mapping[str, Shard] | None = None,
-) -> Shard:
-    """Run one step on its input shards, unless its output exists, and return the output shard.
-
-    Args:
-        name: a key of `STEPS`.
-        workspace: where shards live.
-        profile: parameters and backends; only what the step declares enters its content key.
-        inputs: shards of the table that the step reads; one, but for ``references``.
-        extra: further inputs by table name (``score`` takes ``references``).
-
-    Raises:
-        UserError: a backend, profile or shard is not right.
-        OSError: disk full, folder not writable.
-    """
-    step = STEPS[name]
-    backends = {role: _backend(profile, role) for role in step.roles}
-    ids = tuple(sorted(backend_id(role, backend) for role, backend in backends.items()))
-    source = _source(workspace, profile, inputs[0]) if step.reads == "listings" else None
-    parameters = _parameters(step, profile, source)
-    further = dict(sorted((extra or {}).items()))
-    digests = [shard.sha256 for shard in [*inputs, *further.values()]]
-    if source and source.root:
-        rows = (row for shard in inputs for row in read_rows(shard.file(workspace)))
-        digests.append(value_digest(file_sizes(Path(source.root).expanduser(), rows)))
-    key = shard_key(name, parameters, ids, digests)
-    metadata = {"step": name, "parameters": parameters, "backends": list(ids), "inputs": digests}
-
-    def produce(writer: ShardWriter) -> Iterable[Row]:
-        context = StepContext(
-            workspace=workspace,
-            profile=profile,
-            source=source,
-            rows=(row for shard in inputs for row in read_rows(shard.file(workspace))),
-            roots=Roots.read(workspace.roots_path),
-            backends=backends,
-            backend_ids=ids,
-            extra={table: shard.file(workspace) for table, shard in further.items()},
-        )
-        return _function(step)(context, writer)
-
-    return write_shard(workspace, step.writes, key, produce, metadata)
-
-
-def step_device(name: str, profile: Profile) -> str:
-    """``cuda`` where a backend of the step runs on a GPU, else ``cpu``."""
-    devices = {_backend(profile, role).device for role in STEPS[name].roles}
-    return "cuda" if any(device.startswith("cuda") for device in devices) else "cpu"
 
 
 def prepare(workspace: Workspace) -> list[Path]:
@@ -219,40 +207,3 @@ def _refuse_changed(workspace: Workspace, manifest: Manifest) -> None:
             raise ShardError(
                 f"{shard.file(workspace)} has changed since build {manifest.name!r} wrote it: delete it and run again"
             )
-
-
-def _backend(profile: Profile, role: str) -> Any:
-    if role not in profile.backends:
-        raise ConfigError(f"profile {profile.name!r} names no backend for {role!r}: add it under [backends]")
-    options = canonical_json(dict(profile.backend_options.get(role, {})))
-    return _load(role, profile.backends[role], options)
-
-
-@cache
-def _load(role: str, name: str, options: str) -> Any:
-    """One object per backend and process: weights are loaded once."""
-    return load_backend(role, name, **json.loads(options))
-
-
-def _source(workspace: Workspace, profile: Profile, listing: Shard) -> Source:
-    dataset = read_metadata(listing.file(workspace))["dataset"]
-    for source in profile.sources:
-        if source.dataset == dataset:
-            return source
-    raise ConfigError(f"profile {profile.name!r} has no source {dataset!r}, which a listing shard is of")
-
-
-def _parameters(step: Step, profile: Profile, source: Source | None) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"version": step.version}
-    if step.parameters:
-        parameters |= asdict(getattr(profile, step.parameters))
-        parameters.pop("batch_size", None)  # a backend gives a batch what it gives its items one by one
-    if source:
-        parameters |= {"split": asdict(profile.split)}
-    return parameters
-
-
-def _function(step: Step) -> Produce:
-    module, name = step.function.split(":")
-    function: Produce = getattr(importlib.import_module(module), name)
-    return function

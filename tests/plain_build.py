@@ -5,43 +5,39 @@ Run as a script by the kill tests and the benchmarks: ``python plain_build.py HO
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from catalog import command_line
 from catalog.manifests import Manifest
 from catalog.store import Shard
 from catalog.workspace import Workspace
+from tasks.build_plan import BuildPlan, Job
 from tasks.listing import list_source
 from tasks.profiles import Profile, read_profile
-from tasks.steps import finish_build, prepare, run_step, successors
+from tasks.step_calls import Call
+from tasks.steps import finish_build, prepare
 
 
 def build(workspace: Workspace, profile: Profile, workers: int = 1) -> Manifest:
     """Build everything that the profile names and write the manifest."""
     prepare(workspace)
-    shards: list[Shard] = []
+    plan = BuildPlan(workspace, profile)
+    for index in range(len(profile.sources)):
+        for shard in list_source(workspace, profile, index):
+            plan.listed(index, shard)
+        plan.listing_ended()
+
+    def run(job: Job) -> Shard:
+        return Call(job.step, workspace, profile, job.inputs, job.extra).run()
+
+    running: dict[Future[Shard], Job] = {}
     with ThreadPoolExecutor(workers) as pool:
-
-        def follow(done: list[Shard]) -> list[Shard]:
-            jobs = [(step, shard) for shard in done for step in successors(workspace, profile, shard)]
-            return list(pool.map(lambda job: run_step(job[0], workspace, profile, [job[1]]), jobs))
-
-        def per_shard(done: list[Shard]) -> list[Shard]:
-            return [shard for shard in done if shard.table != "pairs"]
-
-        listings = [shard for index in range(len(profile.sources)) for shard in list_source(workspace, profile, index)]
-        wave = listings
-        while wave:
-            shards += wave
-            wave = follow(per_shard(wave))
-        regions = [shard for shard in shards if shard.table == "regions" and shard.num_rows]
-        references = run_step("references", workspace, profile, regions)
-        pairs = [shard for shard in shards if shard.table == "pairs" and successors(workspace, profile, shard)]
-        extra = {"references": references}
-        scores = pool.map(lambda shard: run_step("score", workspace, profile, [shard], extra), pairs)
-        shards += [references, *scores]
-    return finish_build(workspace, profile, profile.name, shards)
+        while (jobs := plan.ready()) or running:
+            running |= {pool.submit(run, job): job for job in jobs}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                plan.done(running.pop(future), future.result())
+    return finish_build(workspace, profile, profile.name, plan.shards)
 
 
 def main(arguments: Sequence[str]) -> int:

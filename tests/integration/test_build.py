@@ -95,6 +95,23 @@ def test_outside_the_edit_mask_nothing_changes(built, pairs):
     assert checked > 40
 
 
+def test_replacements_take_a_donor_of_another_photo_and_the_same_split(built, pairs):
+    regions = {row["region_id"]: row for row in built.rows("regions")}
+    (gallery,) = built.manifest.tables["gallery"]
+    patches = {row["region_id"] for row in built.rows("gallery")}
+    replaced = [row for row in pairs if row["edit_type"] == "object_replacement" and row["donor"]]
+    assert len(replaced) >= 3
+    for row in replaced:
+        donor = row["donor"]
+        region = regions[donor["region_id"]]
+        assert donor["gallery"] == gallery.key and donor["region_id"] in patches
+        assert donor["group_id"] == region["group_id"] != row["group_id"]
+        assert region["split"] == row["split"]
+        assert row["reversed_pair_id"] is None
+        assert donor["name"].split()[-1] in row["instruction"]
+    assert not any(row["donor"] for row in pairs if row["edit_type"] != "object_replacement")
+
+
 def test_additions_are_removals_read_backwards(pairs):
     by_id = {row["pair_id"]: row for row in pairs}
     removals = [row for row in pairs if row["edit_type"] == "object_removal" and row["reversed_pair_id"]]
@@ -171,8 +188,15 @@ def test_lineage_is_in_every_shard(built):
             assert lineage["table"] == table
             if table not in ("listings", "regions") and lineage["step"] != "ingest_pairs":
                 assert set(lineage["inputs"]) <= known
-    edits = built.manifest.tables["edits"][0].file(built.workspace)
-    assert read_metadata(edits)["backends"][0].startswith("inpainter=opencv@")
+    made_by = {
+        read_metadata(shard.file(built.workspace))["step"]: read_metadata(shard.file(built.workspace))["backends"]
+        for shard in built.manifest.tables["edits"]
+    }
+    assert made_by["remove_object"][-1].startswith("inpainter=opencv@")
+    assert [one.partition("@")[0] for one in made_by["replace_object"]] == [
+        "index=faiss-auto",
+        "replacer=gradient-paste",
+    ]
 
 
 def test_no_row_and_no_shard_names_a_folder_of_this_machine(built):

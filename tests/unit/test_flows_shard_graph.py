@@ -12,6 +12,7 @@ from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows import shard_graph
 from flows.shard_graph import BuildOutcome, ShardGraph
+from tasks.build_plan import Job
 from tasks.profiles import read_profile
 
 PROFILE = Path(__file__).resolve().parents[2] / "infra" / "profiles" / "embedded.toml"
@@ -40,10 +41,11 @@ def test_only_passing_faults_are_tried_again(error: Exception, again: bool):
 def test_steps_whose_backend_is_on_a_gpu_carry_the_tag(tmp_path, monkeypatch, device, tags):
     submitted: list[Any] = []
     graph = ShardGraph(Workspace(tmp_path), read_profile(PROFILE), workers=1)
-    monkeypatch.setattr(shard_graph, "step_device", lambda step, profile: device)
+    call = SimpleNamespace(device=device, find=lambda: None, run=lambda: None)
+    monkeypatch.setattr(shard_graph, "Call", lambda *inputs: call)
     monkeypatch.setattr(graph, "_submit", lambda work, *rest: submitted.append(work))
     shard = Shard(table="regions", key="k", path="p", sha256="s", num_rows=1, num_usable=1)
-    graph._submit_step("remove_object", "sample 1", (0, 1), [shard])
+    graph._start(Job(step="remove_object", label="sample 1", place=(0, 1), inputs=(shard,)))
     assert [set(work.tags) for work in submitted] == [tags]
 
 
@@ -55,3 +57,13 @@ def test_the_outcome_names_what_failed_and_counts_the_rest():
     assert text.startswith("1 failed, 1 not started because of them, 6 shards done (2 were there already)")
     assert text.endswith("ingest sample 3: torn")
     assert BuildOutcome().sentence() == "0 shards done (0 were there already)"
+
+
+def test_a_shard_that_exists_needs_no_task(tmp_path, monkeypatch):
+    graph = ShardGraph(Workspace(tmp_path), read_profile(PROFILE), workers=1)
+    shard = Shard(table="edits", key="k", path="p", sha256="s", num_rows=0, num_usable=0)
+    monkeypatch.setattr(shard_graph, "Call", lambda *inputs: SimpleNamespace(find=lambda: shard))
+    monkeypatch.setattr(graph, "_submit", lambda *work: pytest.fail("a task was started"))
+    graph._start(Job(step="remove_object", label="sample 1", place=(0, 1), inputs=()))
+    assert graph._plan.shards == [shard]
+    assert graph._outcome.found == {"remove_object": 1} and not graph._outcome.made
