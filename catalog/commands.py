@@ -1,8 +1,11 @@
 """Ask and plan: policies, the mix, and every question about a pair.
 
     python -m catalog decide --policy infra/policies/paper.toml
+    python -m catalog diff infra/policies/paper.toml infra/policies/strict.toml
     python -m catalog mix --weights infra/mixes/demo.toml
+    python -m catalog duplicates --barred benchmarks.txt
     python -m catalog explain 7cd5fccc
+    python -m catalog revoke --licence CC-BY-NC-2.0
     python -m catalog stats
     python -m catalog verify --deep
     python -m catalog plan --steps 100:110 --batch 16
@@ -20,18 +23,24 @@ from pathlib import Path
 from catalog import reports
 from catalog.counts import count_build, rows_of_steps
 from catalog.decisions import Decision, compare, decide, decision_name
+from catalog.duplicates import NEAR_BITS, as_dict, barred_photos, list_barred, read_barred, read_photos
 from catalog.errors import ConfigError, ShardError
 from catalog.explanation import explain, in_words
 from catalog.manifests import list_manifests, read_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
+from catalog.policy_diff import diff_policies, find_policy
+from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
 from catalog.verification import verify
+from catalog.waterfall import write_waterfall
 from catalog.workspace import Workspace
 
 _BUILD = "build-ieiw"
 _INFRA = Path(__file__).parents[1] / "infra"
 _POLICY = _INFRA / "policies" / "embedded.toml"
+_MAX_RADIUS = 16  # beyond it, most photos look the same
+_OUTPUT_HELP = "the plan (default: catalog/mix.parquet of the workspace); elsewhere it gets a roots.json beside it"
 _WEIGHTS = _INFRA / "mixes" / "demo.toml"
 
 
@@ -40,9 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     run = {
         "decide": _decide,
+        "diff": _diff,
+        "duplicates": _duplicates,
         "explain": _explain,
         "mix": _mix,
         "plan": _plan,
+        "revoke": _revoke,
         "stats": _stats,
         "verify": _verify,
     }[options.command]
@@ -54,6 +66,8 @@ def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
     other = read_manifest(workspace, decision_name(options.build, options.against)) if options.against else None
     policy = Policy.read(options.policy)
     decision = decide(workspace, options.build, policy, options.threads, options.memory_limit)
+    if options.picture is not None:
+        write_waterfall(decision, options.picture)
     if options.json:
         _say(json.dumps(_decision_values(decision), indent=2))
         return 0
@@ -65,6 +79,20 @@ def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
         _say("\n" + reports.changes(changes, *names))
     path = decision.manifest.paths(workspace, "verdicts")[0]
     _say(f"\nverdicts {'written to' if decision.made else 'already in'} {path}")
+    return 0
+
+
+def _diff(options: argparse.Namespace, workspace: Workspace) -> int:
+    first, second = (find_policy(workspace, options.build, name) for name in (options.first, options.second))
+    diff = diff_policies(workspace, options.build, first, second, options.threads, options.memory_limit)
+    if options.json:
+        _say(json.dumps(diff.as_dict(), indent=2))
+        return 0
+    names = [f"{one.name} v{one.version}" for one in (first, second)]
+    _say(f"{options.build}: {diff.first.num_pairs} pairs\n")
+    moves = [[one or "accepted", two or "accepted", count] for (one, two), count in diff.moves.items() if one != two]
+    _say(reports.text_table([names[0], names[1], "pairs"], moves))
+    _say("\n" + reports.changes(diff.changes, *names))
     return 0
 
 
@@ -91,9 +119,37 @@ def _mix(options: argparse.Namespace, workspace: Workspace) -> int:
     return 0
 
 
+def _duplicates(options: argparse.Namespace, workspace: Workspace) -> int:
+    if not 0 <= options.radius <= _MAX_RADIUS:
+        raise ConfigError(f"--radius must be from 0 to {_MAX_RADIUS} bits. Got {options.radius}")
+    if options.list_images is not None:
+        _say("\n".join(list_barred(options.list_images)))
+        return 0
+    barred = read_barred(options.barred) if options.barred else {}
+    photos, unread = read_photos(workspace, options.build or [_BUILD])
+    found = as_dict(photos, unread, options.radius)
+    found["barred"] = barred_photos(photos, barred, options.radius)
+    _say(json.dumps(found, indent=2) if options.json else reports.duplicates(found))
+    return 0
+
+
 def _explain(options: argparse.Namespace, workspace: Workspace) -> int:
     explanation = explain(workspace, options.pair_id, options.build)
     _say(json.dumps(explanation, indent=2, ensure_ascii=False) if options.json else in_words(explanation))
+    return 0
+
+
+def _revoke(options: argparse.Namespace, workspace: Workspace) -> int:
+    given = [(kind, value) for kind in KINDS for value in getattr(options, kind) or []]
+    tombstones = [Tombstone(kind=kind, value=value, note=options.note) for kind, value in given]
+    found = trace(workspace, tombstones or None)
+    if not options.dry_run:
+        for tombstone in tombstones:
+            write_tombstone(workspace, tombstone)
+    _say(json.dumps(found.as_dict(), indent=2) if options.json else reports.revocation(found))
+    if tombstones and not options.json:
+        done = "nothing was recorded (--dry-run)" if options.dry_run else "recorded; decide and mix again"
+        _say(f"\n{len(tombstones)} withdrawals: {done}")
     return 0
 
 
@@ -148,15 +204,40 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     mix = commands.add_parser("mix", parents=[policy, engine, plain], help="write the sampling plan")
     mix.add_argument("--build", action="append", help=f"a build; give it again for more (default: {_BUILD})")
     mix.add_argument("--weights", type=Path, default=_WEIGHTS, help=f"mix file (default: {_shown(_WEIGHTS)})")
-    mix.add_argument("--output", type=Path, help="the plan (default: catalog/mix.parquet of the workspace)")
+    mix.add_argument("--output", type=Path, help=_OUTPUT_HELP)
 
     decision = commands.add_parser("decide", parents=[policy, engine, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
     decision.add_argument("--against", metavar="POLICY", help="name of a policy decided before: show what changes")
 
+    decision.add_argument("--picture", type=Path, metavar="FILE", help="also draw the waterfall into this PNG file")
+
+    diff = commands.add_parser("diff", parents=[engine, plain], help="which pairs a second policy treats otherwise")
+    diff.add_argument("first", metavar="POLICY_A", help="a policy file, or the name of a policy decided before")
+    diff.add_argument("second", metavar="POLICY_B", help="likewise")
+    diff.add_argument("--build", default=_BUILD, help="default: %(default)s")
+
+    same = commands.add_parser("duplicates", parents=[plain], help="photos that occur twice, or are benchmark images")
+    same.add_argument("--build", action="append", help=f"a build; give it again for more (default: {_BUILD})")
+    same.add_argument(
+        "--radius",
+        type=int,
+        default=NEAR_BITS,
+        help="differing bits of 64 that still look the same (default: %(default)s)",
+    )
+    same.add_argument("--barred", type=Path, metavar="LIST", help="also name photos that a list of images bars")
+    same.add_argument("--list-images", type=Path, metavar="FOLDER", help="only print such a list of a folder's images")
+
     pair = commands.add_parser("explain", parents=[plain], help="all that is known about a pair")
     pair.add_argument("pair_id", metavar="PAIR_ID", help="the id, or a beginning that no other pair has")
     pair.add_argument("--build", help="where to look (default: every build)")
+
+    revoke = commands.add_parser("revoke", parents=[plain], help="withdraw an image, patch, licence or backend")
+    shown = {"image": "SHA256", "patch": "REGION_ID", "licence": "TEXT", "backend": "ROLE=NAME[@REVISION]"}
+    for kind, metavar in shown.items():
+        revoke.add_argument(f"--{kind}", action="append", metavar=metavar, help="may be given again")
+    revoke.add_argument("--note", default="", help="why; kept with the tombstone")
+    revoke.add_argument("--dry-run", action="store_true", help="only list what would be reached")
 
     stats = commands.add_parser("stats", parents=[plain], help="rows by table, reason, dataset, edit type and split")
     stats.add_argument("--build", default=_BUILD, help="default: %(default)s")

@@ -86,8 +86,11 @@ def decide(
     policy: Policy,
     threads: int | None = None,
     memory_limit: str | None = None,
+    on_record: bool = True,
 ) -> Decision:
     """Give every pair of a build its verdict, unless that is done, and point the decision's manifest at it.
+
+    With ``on_record`` false the manifest stays as it is: the verdicts are only looked at.
 
     Raises:
         ShardError: no such build, a torn shard, or a pair_id that occurs twice.
@@ -112,7 +115,8 @@ def decide(
         parameters={**parameters, "build": build, "thresholds": thresholds},
         tables={"verdicts": [read_entry(workspace, "verdicts", key)]},
     )
-    write_manifest(workspace, manifest)
+    if on_record:
+        write_manifest(workspace, manifest)
     return Decision(
         build=build, policy=policy, manifest=manifest, thresholds=thresholds, waterfall=waterfall, made=made
     )

@@ -31,9 +31,9 @@ def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dic
         build: where to look; None: in every build.
 
     Returns:
-        Keys ``builds``, ``pair``, ``source_image``, ``target_image`` (place, file, tar member), ``edit_area``
-        (pixels and share), ``region``, ``scores``, ``verdicts`` (per policy, each condition with value and
-        threshold), ``mixes`` (per mix file, its draws) and ``group`` (other pairs of the same photo).
+        Keys ``builds``, ``pair``, ``source_image``, ``target_image``, ``donor_image`` (place, file, tar member),
+        ``edit_area`` (pixels and share), ``region``, ``scores``, ``verdicts`` (per policy, each condition with value
+        and threshold), ``mixes`` (per mix file, its draws) and ``group`` (other pairs of the same photo).
 
     Raises:
         UserError: no pair, or several pairs begin so.
@@ -57,6 +57,7 @@ def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dic
         "source_image": _locate(workspace, row["source_image"]),
         "target_image": _locate(workspace, row["target_image"]),
         "edit_area": _area(row["edit_mask"]),
+        "donor_image": _locate(workspace, row["donor"] and row["donor"]["source_image"]),
         "region": region,
         "scores": scores,
         "verdicts": _verdicts(workspace, manifest.name, row, scores),
@@ -206,6 +207,8 @@ def in_words(explanation: dict[str, Any]) -> str:
         ("edit area", _area_words(explanation["edit_area"])),
         ("source", _place_words(explanation["source_image"])),
         ("target", _place_words(explanation["target_image"]) or "drawn at load time"),
+        ("donor", _donor_words(pair["donor"])),
+        ("donor photo", _place_words(explanation["donor_image"])),
         ("captions", " -> ".join(filter(None, (pair["source_caption"], pair["target_caption"]))) or None),
         ("backends", ", ".join(pair["backends"] or [])),
         ("parameters", pair["parameters"]),
@@ -226,6 +229,16 @@ def _group_words(group: list[dict[str, Any]]) -> str | None:
 
 def _area_words(area: dict[str, Any] | None) -> str | None:
     return None if area is None else f"{area['pixels']} pixels, {area['share']:.2%} of the image"
+
+
+def _donor_words(donor: dict[str, Any] | None) -> str | None:
+    if donor is None:
+        return None
+    words = donor["name"] or donor["phrase"] or "no words"
+    return (
+        f"{donor['region_id']}: {words}, licence {donor['licence'] or 'not given'}, similarity "
+        f"{donor['similarity']:.4f}, rank {donor['rank']}, gallery {donor['gallery']}"
+    )
 
 
 def _place_words(image: dict[str, Any] | None) -> str | None:

@@ -21,6 +21,7 @@ from catalog.mix_plans import MixPlan, MixSource
 from catalog.parquet_streams import write_stream
 from catalog.policies import Policy
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query, run_statement, stream_batches
+from catalog.roots import share_roots
 from catalog.schema import MIX, PAIRS, SPLITS, VERDICTS
 from catalog.workspace import Workspace
 
@@ -86,12 +87,14 @@ def build_mix(
         builds: names of builds; their decisions are made if need be.
         policy: says which pairs are accepted.
         plan: sources, weights, seed.
-        output: the Parquet file; replaced if there.
+        output: the Parquet file; replaced if there. Outside the workspace's ``catalog`` folder it gets a
+            ``roots.json`` beside it: trainer and evaluation look for images there.
         threads: see `queries.open_database`. Changes no byte.
         memory_limit: likewise.
 
     Raises:
-        MixError: nothing to train on, a source without pairs, or one pair_id for two different pairs.
+        MixError: nothing to train on, a source without pairs, one pair_id for two different pairs, or a
+            ``roots.json`` beside ``output`` that contradicts the workspace's.
         ShardError: no such build, or a torn shard.
         PolicyError: a build lacks scores.
     """
@@ -111,6 +114,7 @@ def build_mix(
             ],
         )
         run_query(connection, "mix_draws", seed=str(plan.seed))
+        share_roots(workspace, (row["root"] for row in fetch_rows(connection, load_sql("mix_roots"))), output.parent)
         batches = stream_batches(connection, load_sql("mix_rows"), ROW_GROUP)
         footer = _footer(workspace, decisions, policy, plan, summary)
         write_stream(output, "mix", MIX, batches, footer, ROW_GROUP)

@@ -44,7 +44,12 @@ class Reason(StrEnum):
     # making the edit
     REGION_TOO_SMALL = "region_too_small"  # under the step's smallest area
     REGION_TOO_LARGE = "region_too_large"  # over the step's largest area
+    REGION_TOO_NARROW = "region_too_narrow"  # over the step's largest ratio of its box's sides
+    NO_DONOR = "no_donor"  # nothing in the gallery may take the region's place
+    BLACK_OUTPUT = "black_output"  # a helper model returned black: its safety checker, or an overflow
     BACKEND_FAILED = "backend_failed"  # a helper model raised; the detail names it and the message
     BAD_OUTPUT = "bad_output"  # a helper model returned another shape, type or non-finite values
     NO_CHANGE = "no_change"  # the edit left the picture as it was
+    OBJECT_REMAINS = "object_remains"  # where the object was, the picture still looks more like it than like around it
+    CONSTANT_FILL = "constant_fill"  # the hole was filled with one colour, which its surroundings do not have
     BAD_INSTRUCTION = "bad_instruction"  # the instruction is empty, too long or not text

@@ -1,11 +1,12 @@
 """What commands print: plain tables that read the same on a terminal, in a log and in a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.counts import BuildCounts
 from catalog.decisions import Changes, Decision
 from catalog.mixes import MixSummary
+from catalog.revocation import Revocation
 from catalog.verification import Verification
 
 _BAR = 30  # characters of a full bar
@@ -80,6 +81,31 @@ def build_counts(counts: BuildCounts) -> str:
             headers = [key.removeprefix("num_") for key in rows[0]]
             parts.append(text_table(headers, [list(row.values()) for row in rows]))
     return "\n\n".join(parts)
+
+
+def revocation(found: Revocation) -> str:
+    """What withdrawals reach."""
+    lines = [f"{len(found.pairs)} pairs", *(f"  {pair_id}" for pair_id in found.pairs[:_NUM_NAMED])]
+    if len(found.pairs) > _NUM_NAMED:
+        lines.append(f"  and {len(found.pairs) - _NUM_NAMED} more: --json names all")
+    lines += [f"mix {name}: {num_draws} draws" for name, num_draws in found.mixes.items()]
+    for one in found.checkpoints:
+        ranges = ", ".join(f"{first}:{last}" for first, last in one.steps[:_NUM_NAMED])
+        more = f" and {len(one.steps) - _NUM_NAMED} more ranges" if len(one.steps) > _NUM_NAMED else ""
+        lines.append(f"checkpoint {one.run}/{one.checkpoint}: steps {ranges}{more}")
+    return "\n".join(lines)
+
+
+def duplicates(found: Mapping[str, Any]) -> str:
+    """Photos that occur twice, and those that are barred from training."""
+    lines = [f"{found['num_photos']} photos, {len(found['unread'])} could not be read"]
+    lines += [f"  {digest[:12]}: {why}" for digest, why in found["unread"].items()]
+    for kind in ("exact", "near"):
+        lines.append(f"{kind} duplicates: {len(found[kind])}")
+        lines += ["  " + " = ".join(one["names"]) for one in found[kind]]
+    lines.append(f"barred: {len(found['barred'])}")
+    lines += [f"  {digest[:12]} is or looks like {other[:12]}" for digest, other in found["barred"].items()]
+    return "\n".join(lines)
 
 
 def verification(found: Verification, deep: bool) -> str:

@@ -6,14 +6,14 @@ A dataset that has moved is given its new folder here, and everything made from 
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from catalog.digests import bytes_digest
 from catalog.durable import claim, publish, write_all
-from catalog.errors import RowRejected, ShardError
+from catalog.errors import MixError, RowRejected, ShardError
 from catalog.reasons import Reason
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
@@ -51,15 +51,45 @@ class Roots:
 
 def record_root(workspace: Workspace, name: str, folder: Path) -> None:
     """Note where a source dataset is; concurrent writers do not lose each other's entries."""
-    path = workspace.roots_path
+    data = os.path.relpath(workspace.data, workspace.catalog)
+    entries = {STORE_ROOT: data, name: data if name == STORE_ROOT else str(folder.absolute())}
+    _add_entries(workspace.roots_path, entries, may_replace=True)
+
+
+def share_roots(workspace: Workspace, names: Iterable[str], folder: Path) -> None:
+    """Write ``roots.json`` into ``folder`` (or complete it), so that a mix there finds its images.
+
+    Roots that the workspace itself does not know are left out: who reads their images is told then. Inside the
+    workspace folders stay relative, so that it can be moved as a whole.
+
+    Raises:
+        MixError: ``folder`` has another folder under one of the names.
+        ShardError: one of the two files is malformed.
+    """
+    if folder.resolve() == workspace.catalog.resolve() or not workspace.roots_path.exists():
+        return
+    home, known, entries = workspace.home.resolve(), Roots.read(workspace.roots_path).folders, {}
+    for name in sorted(set(names) & known.keys()):
+        place = known[name].resolve()
+        inside = place.is_relative_to(home) and folder.resolve().is_relative_to(home)
+        entries[name] = os.path.relpath(place, folder.resolve()) if inside else str(place)
+    _add_entries(folder / "roots.json", entries, may_replace=False)
+
+
+def _add_entries(path: Path, entries: Mapping[str, str], *, may_replace: bool) -> None:
     with claim(path) as descriptor:
         try:
-            known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-            known = dict(known)
+            known = {**json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
+            same = {name: (path.parent / known[name]).resolve() for name in entries.keys() & known.keys()}
         except (ValueError, TypeError) as error:
             raise ShardError(f"{path} must be a JSON object of folders by name ({error}): mend or delete it") from error
-        data = os.path.relpath(workspace.data, workspace.catalog)
-        merged = {**known, STORE_ROOT: data, name: data if name == STORE_ROOT else str(folder.absolute())}
+        for name, place in sorted(same.items()):
+            if not may_replace and place != (path.parent / entries[name]).resolve():
+                raise MixError(
+                    f"{path} must give the same folder for each root as the workspace, but {name!r} is {place} there "
+                    f"and {entries[name]} here: write the mix into another folder, or mend that file"
+                )
+        merged = {**known, **entries} if may_replace else {**entries, **known}
         if merged != known:
             write_all(descriptor, json.dumps(merged, indent=2, sort_keys=True).encode() + b"\n")
             publish(descriptor, path)

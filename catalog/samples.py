@@ -9,7 +9,7 @@ alone, so the sample at one position of the plan is the same on any machine, aft
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -38,11 +38,9 @@ Crop = Literal["by_task", "square", "resize"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderOptions:
-    """How samples are drawn. Defaults are the paper's; where it is silent, the official code's."""
+class RenderStyle:
+    """How samples are drawn, whatever their size. Defaults are the paper's; where it is silent, the official code's."""
 
-    size: int = 256
-    """Side of source and target in pixels (paper section 4.1)."""
     crop: Crop = "by_task"
     """``square``: random square along the long side; ``resize``: the whole image, aspect not kept; ``by_task``:
     resize for image editing, square for the others (official code). Keypoints always show the person's square."""
@@ -60,20 +58,35 @@ class RenderOptions:
     """Colour names: see `catalog.instructions.color_table`."""
     flip_probability: float = 0.0
     """Chance to mirror a sample whose words name no side; joints change sides (official code: 0.5, referring 0)."""
-    templates: Path = TEMPLATES
-    """Folder of the template files."""
 
     def __post_init__(self) -> None:
-        _require(self.size >= 32, "size must be at least 32 pixels", self.size)
         _require(self.crop in get_args(Crop), f"crop must be one of {', '.join(get_args(Crop))}", self.crop)
         _require(0 < self.alpha <= 1, "alpha must be in (0, 1]", self.alpha)
-        _require(self.radius >= 1, "radius must be at least 1 pixel", self.radius)
-        _require(self.person_scale >= 1, "person_scale must be at least 1", self.person_scale)
+        _require(1 <= self.radius <= 128, "radius must be in [1, 128] pixels", self.radius)
+        _require(1 <= self.person_scale <= 10, "person_scale must be in [1, 10]", self.person_scale)
         _require(0 <= self.flip_probability <= 1, "flip_probability must be in [0, 1]", self.flip_probability)
         most = len(color_table("keypoint_detection", self.colors))
         _require(
             1 <= self.max_keypoints <= most, f"max_keypoints must be 1 to {most}, one colour each", self.max_keypoints
         )
+
+    def at_size(self, size: int) -> "RenderOptions":
+        """This style for samples of ``size`` x ``size`` pixels."""
+        return RenderOptions(size=size, **{field.name: getattr(self, field.name) for field in fields(RenderStyle)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(RenderStyle):
+    """A style with all that drawing needs beside it."""
+
+    size: int = 256
+    """Side of source and target in pixels (paper section 4.1)."""
+    templates: Path = TEMPLATES
+    """Folder of the template files."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.size >= 32, "size must be at least 32 pixels", self.size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ One row per what::
 
     listings   one per source image, as the annotation says it, nothing checked      (step ``list``)
     regions    one per annotated region, checked against its image                    (step ``ingest``)
+    patches    one per region: its crop as something to put elsewhere                 (step ``embed_patches``)
+    gallery    one per usable patch of a build, in the order of the index beside it   (step ``gallery``)
     edits      one per region and edit: the image that a backend made                 (``remove_object``, ...)
     pairs      one per (source, instruction, target); the table that everything ends in
     references one per photo that quality is measured against                         (step ``references``)
@@ -18,7 +20,7 @@ Bytes of images are never in Parquet: an ``image`` column says where they are.
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Part of every content key: a change of any table makes new shards."""
 
 IMAGE = pa.struct(
@@ -80,22 +82,63 @@ _ANNOTATION = [
     ("keypoints", pa.list_(KEYPOINT)),
 ]
 
-REGIONS = pa.schema(
+_REGION = [
+    ("region_id", pa.string()),  # dataset/source_id/annotation_id
+    ("source_id", pa.string()),
+    *_PROVENANCE,
+    ("source_image", IMAGE),
+    *_ANNOTATION,
+    ("attributes", pa.list_(pa.string())),
+    ("relations", pa.list_(RELATION)),
+    ("num_instances", pa.int32()),  # objects that the phrase refers to
+    ("area", pa.int64()),  # mask pixels
+    ("image_labels", pa.list_(pa.string())),  # names of all objects of the image, in file order: "pink hat"
+    ("captions", pa.list_(pa.string())),
+]
+
+REGIONS = pa.schema([*_REGION, *OUTCOME])
+
+_PATCH = [
+    ("name", pa.string()),  # what it shows, in words that hold in any place: "pink hat"
+    ("crop", pa.list_(pa.int32())),  # x, y, width, height in pixels: the region's box and a margin
+    ("aspect", pa.float64()),  # width / height of the region's box
+    ("crop_hash", pa.string()),  # 64-bit difference hash of the crop: equal ones look the same
+]
+
+PATCHES = pa.schema(
     [
-        ("region_id", pa.string()),  # dataset/source_id/annotation_id
-        ("source_id", pa.string()),
-        *_PROVENANCE,
-        ("source_image", IMAGE),
-        *_ANNOTATION,
-        ("attributes", pa.list_(pa.string())),
-        ("relations", pa.list_(RELATION)),
-        ("num_instances", pa.int32()),  # objects that the phrase refers to
-        ("area", pa.int64()),  # mask pixels
-        ("image_labels", pa.list_(pa.string())),  # names of all objects of the image, in file order: "pink hat"
-        ("captions", pa.list_(pa.string())),
+        *_REGION,
+        *_PATCH,
+        ("embedding", pa.list_(pa.float32())),  # of the crop, unit length
+        ("backends", pa.list_(pa.string())),
         *OUTCOME,
     ]
 )
+"""A region and what retrieval needs of it. Rejected regions stay, with their reason."""
+
+GALLERY = pa.schema(
+    [
+        ("region_id", pa.string()),
+        *_PROVENANCE,
+        ("source_image", IMAGE),
+        ("phrase", pa.string()),
+        ("label", pa.string()),
+        ("bbox", pa.list_(pa.float64())),
+        *_PATCH,
+    ]
+)
+"""Row i is vector i of ``data/gallery/<key>.faiss``. The vectors are in that index, not here."""
+
+DONOR = pa.struct(
+    [
+        *[GALLERY.field(name) for name in ("region_id", "group_id", "dataset", "licence", "source_image")],
+        *[GALLERY.field(name) for name in ("phrase", "label", "name", "bbox", "crop")],
+        ("similarity", pa.float32()),  # cosine of the embeddings of the two crops
+        ("rank", pa.int32()),  # 0: the most similar of those that were eligible
+        ("gallery", pa.string()),  # key of the gallery shard that it was found in
+    ]
+)
+"""The region of another photo that a replacement took."""
 
 _EDIT = [
     ("edit_type", pa.string()),  # object_removal, object_addition, object_replacement, ...
@@ -105,6 +148,7 @@ _EDIT = [
     ("target_image", IMAGE),
     ("edit_mask", MASK),  # outside it source and target are equal, pixel for pixel
     *_ANNOTATION,
+    ("donor", DONOR),  # of object_replacement, else null
 ]
 
 EDITS = pa.schema(
@@ -220,6 +264,8 @@ METRICS = pa.schema(
 TABLES: dict[str, pa.Schema] = {
     "listings": LISTINGS,
     "regions": REGIONS,
+    "patches": PATCHES,
+    "gallery": GALLERY,
     "edits": EDITS,
     "pairs": PAIRS,
     "references": REFERENCES,

@@ -1,17 +1,19 @@
 """The shard store: rows in Parquet, images in an uncompressed tar, both keyed by what made them.
 
-A shard is ``tables/<table>/<key>.parquet`` and, where the step makes images, ``data/<table>/<key>.tar``. The
-key is the digest of everything that the content depends on, so a shard is immutable and never written twice
-with other bytes. The order of commits is tar, then Parquet: **the Parquet file's existence is the commit**.
-A process killed at any instant leaves either a whole shard or nothing that counts; the next run makes the
-same bytes again. Tars are plain ustar with fixed owner, mode and time: ``tar`` and WebDataset read them, and
-each row keeps offset and length, so that any image is one ``pread``.
+A shard is ``tables/<table>/<key>.parquet`` and, where the step makes images, ``data/<table>/<key>.tar``; a step
+may put one more file there under a suffix of its own (``<key>.faiss``). The key is the digest of everything that
+the content depends on, so a shard is immutable and never written twice with other bytes. The order of commits is
+tar and file, then Parquet: **the Parquet file's existence is the commit**. A process killed at any instant leaves
+either a whole shard or nothing that counts; the next run makes the same bytes again. Tars are plain ustar with
+fixed owner, mode and time: ``tar`` and WebDataset read them, and each row keeps offset and length, so that any
+image is one ``pread``.
 """
 
+import hashlib
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.digests import bytes_digest, canonical_json, file_digest, value_digest
-from catalog.durable import claim, publish, sweep, write_all
+from catalog.durable import TEMPORARY_SUFFIX, claim, publish, sweep, write_all
 from catalog.errors import ShardError
 from catalog.schema import SCHEMA_VERSION, TABLES
 from catalog.workspace import Workspace
@@ -41,7 +43,7 @@ class Shard:
     path: str
     """Relative to the workspace's ``catalog`` folder, forward slashes."""
     sha256: str
-    """Digest of the Parquet file. Its rows hold the digests of the images, so it vouches for both."""
+    """Digest of the Parquet file. Its rows hold the digests of the images, its footer those of other files."""
     num_rows: int
     num_usable: int
     """Rows without a reason."""
@@ -64,6 +66,7 @@ class ShardWriter:
         self._descriptor: int | None = None
         self._position = 0
         self._names: set[str] = set()
+        self._files: list[_File] = []
         self._claims = ExitStack()
 
     def add_image(self, name: str, data: bytes, width: int, height: int) -> dict[str, Any]:
@@ -86,20 +89,51 @@ class ShardWriter:
             "height": height,
         }
 
-    def finish(self) -> int:
-        """Publish the tar, if there is one, and return its length in bytes."""
-        if self._descriptor is None:
-            return 0
-        write_all(self._descriptor, bytes(2 * _BLOCK))
-        publish(self._descriptor, self._final)
-        return self._position + 2 * _BLOCK
+    def add_file(self, suffix: str) -> Callable[[bytes], None]:
+        """Begin the file ``data/<table>/<key><suffix>`` and return what appends bytes to it."""
+        final = self._final.with_suffix(suffix)
+        assert final != self._final and final not in [file.final for file in self._files], final
+        self._files.append(_File(final, self._claims.enter_context(claim(final))))
+        return self._files[-1].append
+
+    def finish(self) -> dict[str, Any]:
+        """Publish tar and files, and return what the footer says of them: lengths in bytes, digests."""
+        facts: dict[str, Any] = {"tar_length": 0}
+        if self._descriptor is not None:
+            write_all(self._descriptor, bytes(2 * _BLOCK))
+            publish(self._descriptor, self._final)
+            facts["tar_length"] = self._position + 2 * _BLOCK
+        for file in self._files:
+            publish(file.descriptor, file.final)
+            facts.setdefault("files", {})[file.final.suffix] = {"length": file.length, "sha256": file.digest()}
+        return facts
 
     def close(self) -> None:
-        """Let go of the tar; an unfinished one is forgotten."""
+        """Let go of tar and files; unfinished ones are forgotten."""
         self._claims.close()
 
 
-Produce = Callable[[ShardWriter], Iterable[Mapping[str, Any]]]
+class _File:
+    """One file beside a shard while it is written."""
+
+    def __init__(self, final: Path, descriptor: int) -> None:
+        self.final = final
+        self.descriptor = descriptor
+        self.length = 0
+        self._hash = hashlib.sha256()
+
+    def append(self, data: bytes) -> None:
+        """Write all of ``data``."""
+        write_all(self.descriptor, data)
+        self._hash.update(data)
+        self.length += len(data)
+
+    def digest(self) -> str:
+        """SHA-256 of what was written."""
+        return self._hash.hexdigest()
+
+
+Produce = Callable[[ShardWriter], Iterable[Mapping[str, Any]] | pa.Table]
 
 
 def shard_key(step: str, parameters: Mapping[str, Any], backends: Iterable[str], inputs: Iterable[str]) -> str:
@@ -114,7 +148,8 @@ def write_shard(workspace: Workspace, table: str, key: str, produce: Produce, me
         workspace: where.
         table: a name of `schema.TABLES`.
         key: `shard_key` of everything that the rows depend on.
-        produce: yields rows in a fixed order and puts images into the writer; called only when needed.
+        produce: yields rows in a fixed order and puts images into the writer; called only when needed. Large
+            shards of narrow rows come as one Arrow table.
         metadata: JSON values kept in the Parquet footer (step, parameters, backends, inputs): the lineage.
 
     Raises:
@@ -125,9 +160,8 @@ def write_shard(workspace: Workspace, table: str, key: str, produce: Produce, me
         return read_entry(workspace, table, key)
     with claim(path) as descriptor, closing(ShardWriter(workspace, table, key)) as writer:
         if not path.exists():  # somebody may have finished it while we waited for the claim
-            rows = list(produce(writer))
-            data = _encode(table, rows, {**metadata, "tar_length": writer.finish()})
-            write_all(descriptor, data)
+            rows = _as_table(table, produce(writer))
+            write_all(descriptor, _encode(table, rows, {**metadata, **writer.finish()}))
             publish(descriptor, path)
     return read_entry(workspace, table, key)
 
@@ -136,13 +170,13 @@ def read_entry(workspace: Workspace, table: str, key: str) -> Shard:
     """Describe a committed shard from its file."""
     path = workspace.table_path(table, key)
     metadata = read_metadata(path)
-    tar = workspace.tar_path(table, key)
-    length = tar.stat().st_size if tar.is_file() else 0
-    if length != metadata.get("tar_length", 0):
-        raise ShardError(
-            f"{tar} must have the {metadata.get('tar_length', 0)} bytes that {path} counts on, but has {length}: "
-            f"delete the Parquet file and run the build again"
-        )
+    for file, expected in files_beside(workspace, table, key, metadata).items():
+        length = file.stat().st_size if file.is_file() else 0
+        if length != expected["length"]:
+            raise ShardError(
+                f"{file} must have the {expected['length']} bytes that {path} counts on, but has {length}: "
+                f"delete the Parquet file and run the build again"
+            )
     return Shard(
         table=table,
         key=key,
@@ -151,6 +185,13 @@ def read_entry(workspace: Workspace, table: str, key: str) -> Shard:
         num_rows=metadata["num_rows"],
         num_usable=metadata["num_usable"],
     )
+
+
+def files_beside(workspace: Workspace, table: str, key: str, metadata: Mapping[str, Any]) -> dict[Path, dict[str, Any]]:
+    """The tar and the files that a shard counts on, each with its ``length`` and, of files, its ``sha256``."""
+    tar = workspace.tar_path(table, key)
+    files = {tar: {"length": metadata.get("tar_length", 0)}}
+    return files | {tar.with_suffix(suffix): facts for suffix, facts in metadata.get("files", {}).items()}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -171,46 +212,96 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def read_shard(path: Path) -> pa.Table:
-    """All rows of a shard.
+def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """All rows of a shard; of its columns those that are named, or all.
 
     Raises:
         ShardError: the file is missing, torn, or has other columns than its table.
     """
-    metadata = read_metadata(path)
-    table = pq.ParquetFile(path).read()
-    expected = TABLES[metadata["table"]]
-    if not table.schema.equals(expected, check_metadata=False):
-        raise ShardError(f"{path} has other columns than table {metadata['table']!r} of schema {SCHEMA_VERSION}")
-    return table
+    file = _open(path)
+    try:
+        return file.read(columns=columns and list(columns))
+    except (pa.ArrowException, OSError) as error:  # Arrow gives OSError for pages that it cannot decompress
+        raise _unreadable(path, error) from error
 
 
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a shard as dictionaries, in order."""
-    for batch in read_shard(path).to_batches(max_chunksize=256):
+def read_batches(path: Path, columns: Sequence[str] | None = None, size: int = 4096) -> Iterator[pa.RecordBatch]:
+    """The rows of a shard, at most ``size`` at a time: memory stays at about one row group. Raises as `read_shard`."""
+    try:
+        yield from _open(path).iter_batches(size, columns=columns and list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a shard as dictionaries, in order, with the named columns or all."""
+    for batch in read_shard(path, columns).to_batches(max_chunksize=256):
         yield from batch.to_pylist()
 
 
+def _open(path: Path) -> pq.ParquetFile:
+    """The file of a shard, whose columns are those of its table."""
+    table = read_metadata(path)["table"]
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+    if not file.schema_arrow.equals(TABLES[table], check_metadata=False):
+        raise ShardError(f"{path} has other columns than table {table!r} of schema {SCHEMA_VERSION}")
+    return file
+
+
+def _unreadable(path: Path, error: Exception) -> ShardError:
+    what = str(error).partition("\n")[0]
+    return ShardError(f"{path} cannot be read ({what}): delete it and run the build again")
+
+
 def sweep_store(workspace: Workspace) -> list[Path]:
-    """Remove what killed processes left: unheld temporary files, and tars without a committed Parquet."""
-    removed = sweep(workspace.catalog / "tables") + sweep(workspace.data)
-    for tar in sorted(workspace.data.glob("*/*.tar")):
-        path = workspace.table_path(tar.parent.name, tar.stem)
-        if not path.exists():
-            with claim(path):  # nobody is making it now
-                if not path.exists():
-                    tar.unlink(missing_ok=True)
-                    removed.append(tar)
+    """Remove what killed processes left: unheld temporary files, and tars and files without a committed Parquet.
+
+    Only in the folders of our tables: other folders below ``data/`` are the user's.
+    """
+    removed = sweep(workspace.catalog / "tables")
+    for table in TABLES:
+        removed += sweep(workspace.data / table)
+    for file in orphans(workspace):
+        path = workspace.table_path(file.parent.name, file.stem)
+        with claim(path):  # nobody is making it now
+            if not path.exists():
+                file.unlink(missing_ok=True)
+                removed.append(file)
     return removed
 
 
-def _encode(table: str, rows: list[Mapping[str, Any]], metadata: Mapping[str, Any]) -> pa.Buffer:
-    reasons = Counter(row["reason"] for row in rows if row.get("reason") is not None)
+def orphans(workspace: Workspace) -> list[Path]:
+    """Tars and files of shards whose Parquet is not there: unfinished, or being made now."""
+    files = [file for table in TABLES for file in sorted((workspace.data / table).glob("*"))]
+    return [
+        file
+        for file in files
+        if file.is_file()
+        and file.suffix != TEMPORARY_SUFFIX
+        and not workspace.table_path(file.parent.name, file.stem).exists()
+    ]
+
+
+def _as_table(table: str, rows: Iterable[Mapping[str, Any]] | pa.Table) -> pa.Table:
+    """Rows as the table's own types, in one chunk per column: bytes must not depend on how they came."""
+    if not isinstance(rows, pa.Table):
+        rows = pa.Table.from_pylist([dict(row) for row in rows], schema=TABLES[table])
+    return rows.cast(TABLES[table]).combine_chunks()
+
+
+def _encode(table: str, rows: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffer:
+    reasons: Counter[str] = Counter()
+    if "reason" in rows.column_names:
+        reasons.update(reason for reason in rows.column("reason").to_pylist() if reason is not None)
     counts = {"num_rows": len(rows), "num_usable": len(rows) - reasons.total(), "reasons": dict(reasons)}
     footer = {**metadata, "table": table, "schema_version": SCHEMA_VERSION, **counts}
     schema = TABLES[table].with_metadata({METADATA_KEY: canonical_json(footer).encode()})
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd", row_group_size=_ROW_GROUP)
+    rows = rows.replace_schema_metadata(schema.metadata)
+    pq.write_table(rows, sink, compression="zstd", row_group_size=_ROW_GROUP)
     return sink.getvalue()
 
 

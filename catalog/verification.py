@@ -15,7 +15,7 @@ from catalog.errors import RowRejected, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.roots import Roots, read_image_bytes
 from catalog.schema import IMAGE, MIX
-from catalog.store import Shard, read_metadata, read_shard
+from catalog.store import Shard, files_beside, orphans, read_metadata, read_shard
 from catalog.workspace import Workspace
 
 _BATCH_ROWS = 65536
@@ -30,6 +30,8 @@ class Verification:
     num_rows: int = 0
     num_images: int = 0
     """Distinct images whose place was checked; with ``deep`` their bytes too."""
+    num_files: int = 0
+    """Tars and indexes beside the shards."""
     num_mixes: int = 0
     problems: list[str] = field(default_factory=list)
     """One sentence each; anything here means that training or evaluation may fail."""
@@ -114,6 +116,19 @@ class _Verifier:
             self._problem(f"{where} has {table.num_rows} rows, the manifest says {shard.num_rows}")
         self._found.num_rows += table.num_rows
         self._images(table, where)
+        self._files(shard, where)
+
+    def _files(self, shard: Shard, where: str) -> None:
+        """The tar and files that a shard counts on: their lengths; with ``deep`` the digests of files, too."""
+        metadata = read_metadata(shard.file(self._workspace))
+        for file, facts in files_beside(self._workspace, shard.table, shard.key, metadata).items():
+            name = f"{file.parent.name}/{file.name}"
+            length = file.stat().st_size if file.is_file() else 0
+            self._found.num_files += length > 0
+            if length != facts["length"] and "sha256" in facts:
+                self._problem(f"{where}: {name} must have {facts['length']} bytes, but has {length}")
+            elif self._deep and "sha256" in facts and file_digest(file) != facts["sha256"]:
+                self._problem(f"{where}: {name} has changed: its digest is not the one in the footer")
 
     def _images(self, table: pa.Table, where: str) -> None:
         for image in _distinct_images(table):
@@ -187,9 +202,8 @@ class _Verifier:
             name = path.relative_to(catalog).as_posix()
             if name not in listed:
                 self._found.notes.append(f"{name} is in no manifest")
-        for path in sorted(data.glob("*/*.tar")):
-            if not self._workspace.table_path(path.parent.name, path.stem).exists():
-                self._found.notes.append(f"{path.relative_to(data)} has no table beside it")
+        for path in orphans(self._workspace):
+            self._found.notes.append(f"{path.relative_to(data)} has no table beside it")
         for folder in (catalog, data):
             for path in sorted(folder.rglob("*" + TEMPORARY_SUFFIX)):
                 self._found.notes.append(f"{path.relative_to(folder.parent)} is a temporary file")
@@ -197,10 +211,17 @@ class _Verifier:
 
 def _distinct_images(table: pa.Table) -> Iterator[dict[str, Any]]:
     names = ["root", "path", "offset", "length", "sha256"]
-    for column in table.schema:
-        if not column.type.equals(IMAGE):
-            continue
-        values = table.column(column.name)
+    for values in _image_columns(table):
         fields = pa.table({name: pc.struct_field(values, name) for name in names})
         present = fields.filter(pc.is_valid(fields.column("path")))
         yield from present.group_by(names, use_threads=False).aggregate([]).to_pylist()
+
+
+def _image_columns(table: pa.Table) -> Iterator[pa.ChunkedArray]:
+    """The columns of images, also those within a donor."""
+    for column in table.schema:
+        if column.type.equals(IMAGE):
+            yield table.column(column.name)
+        elif pa.types.is_struct(column.type):
+            names = [part.name for part in column.type if part.type.equals(IMAGE)]
+            yield from (pc.struct_field(table.column(column.name), name) for name in names)

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.errors import ConfigError
+
 HOME_VARIABLE = "IEIW_HOME"
 
 
@@ -15,8 +17,15 @@ class Workspace:
 
     @classmethod
     def default(cls) -> "Workspace":
-        """``$IEIW_HOME``, else the working directory."""
-        return cls(Path(os.environ.get(HOME_VARIABLE) or Path.cwd()).absolute())
+        """``$IEIW_HOME``, else the working directory.
+
+        Raises:
+            ConfigError: it names something that is not a folder.
+        """
+        home = Path(os.environ.get(HOME_VARIABLE) or Path.cwd()).absolute()
+        if home.exists() and not home.is_dir():
+            raise ConfigError(f"{HOME_VARIABLE} must name a folder, but {home} is a file: name another or unset it")
+        return cls(home)
 
     @property
     def catalog(self) -> Path:

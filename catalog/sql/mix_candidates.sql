@@ -16,6 +16,10 @@ SELECT
         WHEN
             coalesce(h.split, p.split) = 'train' AND p.pair_id IN (SELECT pair_id FROM barred_pairs)
             THEN 'barred'
+        -- a donor is of its pair's own split, but another build may hold the donor's photo out
+        WHEN
+            coalesce(h.split, p.split) = 'train' AND p.donor.group_id IN (SELECT group_id FROM held_out_groups)
+            THEN 'barred'
         ELSE 'accepted'
     END AS fate
 FROM usable_pairs AS p

@@ -309,3 +309,13 @@ def test_tables_align_numbers_right_and_words_left() -> None:
 def test_the_decision_can_be_read_back(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     make_mix(home, capsys)
     assert read_manifest(home, "build-ieiw.test").parameters["policy"]["version"] == 3
+
+
+def test_a_home_that_is_a_file_is_one_sentence(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    file = tmp_path / "home"
+    file.write_text("")
+    monkeypatch.setenv(HOME_VARIABLE, str(file))
+    assert run(main, ["stats"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: IEIW_HOME must name a folder, but {file} is a file: name another or unset it\n"
+    )

@@ -5,18 +5,25 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from catalog.digests import bytes_digest
 from catalog.errors import ConfigError, MixError, ShardError
+from catalog.images import encode_png
 from catalog.manifests import read_manifest, write_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
+from catalog.roots import Roots, record_root
 from catalog.schema import MIX, SCHEMA_VERSION
 from catalog.workspace import Workspace
+from trainer.data import TrainingSamples
+from trainer.plan import TrainingPlan
+from trainer.recipes import make_config
 
 INFRA = Path(__file__).parents[2] / "infra" / "mixes"
 EVERYTHING = Policy(name="everything", version=1, description="", conditions=())
@@ -113,7 +120,7 @@ def test_the_papers_mix_gives_table_1_where_the_official_weights_do() -> None:
     sizes = {"coco_keypoints": 149, "crowdpose": 35, "mpii": 22, "aic": 378}
     sizes |= {"instructpix2pix": 561, "magicbrush": 8, "gier": 5, "gqa_inpaint": 131}
     sizes |= {"phrasecut": 85, "replacement": 51, "photo_request": 23}
-    weights = {source.dataset: source.weight for source in MixPlan.read(INFRA / "paper.toml").sources}
+    weights = {source.name: source.weight for source in MixPlan.read(INFRA / "paper.toml").sources}
     keypoints = sum(weights[name] * sizes[name] for name in list(sizes)[:4])
     editing = sum(weights[name] * sizes[name] for name in list(sizes)[4:])
     assert keypoints == pytest.approx(245, rel=0.02) and editing == pytest.approx(425, rel=0.02)
@@ -480,3 +487,79 @@ def test_a_build_made_again_is_decided_again(workspace: Workspace, make_build: A
     build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
     write_manifest(workspace, make_build(workspace, [make_pair("a"), make_pair("b")]))
     assert build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output).num_train == 2
+
+
+# -- roots beside a mix -----------------------------------------------------------------------------------------
+
+
+def roots_of(path: Path) -> dict[str, Path]:
+    return {name: folder.resolve() for name, folder in Roots.read(path).folders.items()}
+
+
+@pytest.fixture
+def painted(workspace: Workspace, make_pair: Any, make_build: Any, tmp_path: Path) -> Workspace:
+    """A build whose pairs have real images: sources in a dataset's own folder, targets in the store."""
+    rng, photos = np.random.default_rng(0), tmp_path / "photos"
+    photos.mkdir()
+    workspace.data.mkdir()
+    pairs = []
+    for number in range(4):
+        images = {}
+        for root, folder in (("photos", photos), ("store", workspace.data)):
+            data = encode_png(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+            (folder / f"{number}.png").write_bytes(data)
+            place = {"root": root, "path": f"{number}.png", "offset": 0, "length": len(data)}
+            images[root] = place | {"sha256": bytes_digest(data), "width": 64, "height": 48}
+        pairs.append(
+            make_pair(f"pair {number}", source_image=images["photos"], target_image=images["store"], edit_mask=None)
+        )
+    make_build(workspace, pairs, [])
+    record_root(workspace, "photos", photos)
+    record_root(workspace, "unused", tmp_path)
+    return workspace
+
+
+def mix_into(workspace: Workspace, folder: Path) -> Path:
+    return build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), folder / "mix.parquet").output
+
+
+def test_a_mix_elsewhere_is_trained_on_with_the_roots_that_it_uses(painted: Workspace, tmp_path: Path) -> None:
+    there = tmp_path.parent / f"{tmp_path.name} elsewhere"
+    mix = mix_into(painted, there)
+    assert roots_of(there / "roots.json") == {"photos": tmp_path / "photos", "store": painted.data}
+    samples = TrainingSamples(TrainingPlan(mix), Roots.read(there / "roots.json"), make_config("demo"))
+    assert [samples[index].rejected for index in range(4)] == [None] * 4
+    before = (there / "roots.json").stat().st_mtime_ns
+    mix_into(painted, there)
+    assert (there / "roots.json").stat().st_mtime_ns == before
+    assert sorted(path.name for path in there.iterdir()) == ["mix.parquet", "roots.json"]
+
+
+def test_a_mix_inside_the_workspace_moves_with_it(painted: Workspace, tmp_path: Path) -> None:
+    mix_into(painted, painted.home / "mixes")
+    written = json.loads((painted.home / "mixes" / "roots.json").read_text())
+    assert written == {"photos": "../photos", "store": "../data"}
+
+
+def test_roots_beside_a_mix_are_completed_and_never_contradicted(painted: Workspace, tmp_path: Path) -> None:
+    roots = tmp_path / "other" / "roots.json"
+    roots.parent.mkdir()
+    roots.write_text(json.dumps({"more": "/somewhere", "store": "../data"}))
+    mix_into(painted, roots.parent)
+    assert json.loads(roots.read_text()) == {"more": "/somewhere", "store": "../data", "photos": "../photos"}
+    text = json.dumps({"store": "/another/store"})
+    roots.write_text(text)
+    (roots.parent / "mix.parquet").unlink()
+    with pytest.raises(MixError, match="'store' is /another/store there"):
+        mix_into(painted, roots.parent)
+    assert roots.read_text() == text
+    assert [path.name for path in roots.parent.iterdir()] == ["roots.json"]
+    roots.write_text("[]")
+    with pytest.raises(ShardError, match="JSON object"):
+        mix_into(painted, roots.parent)
+
+
+def test_the_catalogs_own_roots_are_left_alone(painted: Workspace) -> None:
+    before = painted.roots_path.read_bytes()
+    mix_into(painted, painted.catalog)
+    assert painted.roots_path.read_bytes() == before

@@ -1,0 +1,21 @@
+-- Pairs that a tombstone names.
+--
+-- In:   pairs (view over the shards of all builds), tombstones (columns kind, value)
+-- Out:  table named_pairs: pair_id
+--       image: the SHA-256 of a photo or of any image of the pair, the donor's included; patch: the region that a
+--       replacement took; licence: of the photo or of the donor; backend: "role=name@revision" or "role=name"
+
+CREATE TEMP TABLE named_pairs AS
+SELECT DISTINCT p.pair_id
+FROM pairs AS p
+JOIN tombstones AS t
+    ON CASE t.kind
+        WHEN 'image'
+            THEN t.value IN (
+                p.group_id, p.source_image.sha256, p.target_image.sha256, p.donor.group_id, p.donor.source_image.sha256
+            )
+        WHEN 'patch' THEN t.value = p.donor.region_id
+        WHEN 'licence' THEN t.value IN (p.licence, p.donor.licence)
+        WHEN 'backend'
+            THEN len(list_filter(p.backends, lambda b : b = t.value OR starts_with(b, t.value || '@'))) > 0
+    END

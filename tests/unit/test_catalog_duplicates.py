@@ -1,0 +1,171 @@
+"""Duplicates: the hash by what must not change it, the search against all pairs, photos of a build, barred images."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
+
+from catalog.command_line import run
+from catalog.commands import main
+from catalog.digests import bytes_digest
+from catalog.duplicates import (
+    NEAR_BITS,
+    barred_photos,
+    exact_duplicates,
+    list_barred,
+    near_by_features,
+    near_duplicates,
+    read_barred,
+    read_photos,
+)
+from catalog.errors import ConfigError, MixError
+from catalog.images import encode_png
+from catalog.perceptual_hash import difference_hash, distance, near_hashes
+from catalog.roots import record_root
+from catalog.workspace import HOME_VARIABLE, Workspace
+
+PHOTOS = {name: getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")}
+
+
+def _altered(photo: np.ndarray) -> list[np.ndarray]:
+    """The same picture again: recompressed, resized, brighter, blurred."""
+    jpeg = cv2.imencode(".jpg", photo[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
+    return [
+        cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1].copy(),
+        cv2.resize(photo, (256, 256), interpolation=cv2.INTER_AREA),
+        np.clip(photo.astype(int) + 12, 0, 255).astype(np.uint8),
+        cv2.GaussianBlur(photo, (0, 0), 1.5),
+    ]
+
+
+def test_a_hash_survives_what_leaves_the_picture_the_same_and_nothing_else() -> None:
+    hashes = {name: difference_hash(photo) for name, photo in PHOTOS.items()}
+    for name, photo in PHOTOS.items():
+        for other in _altered(photo):
+            assert (hashes[name] ^ difference_hash(other)).bit_count() <= NEAR_BITS
+        assert (hashes[name] ^ difference_hash(np.ascontiguousarray(photo[:, ::-1]))).bit_count() > 3 * NEAR_BITS
+    values = list(hashes.values())
+    assert all((one ^ two).bit_count() > 3 * NEAR_BITS for i, one in enumerate(values) for two in values[:i])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), radius=st.integers(0, 20))
+def test_near_hashes_are_all_pairs_within_the_radius(data: Any, radius: int) -> None:
+    base = data.draw(st.lists(st.integers(0, 2**64 - 1), max_size=6))
+    flips = st.lists(st.integers(0, 63), max_size=24).map(lambda bits: sum({1 << bit for bit in bits}))
+    others = [value ^ data.draw(flips) for value in base] + base[:2]
+    found = near_hashes(np.array(base, np.uint64), np.array(others, np.uint64), radius)
+    expected = [[i, j] for i, x in enumerate(base) for j, y in enumerate(others) if (x ^ y).bit_count() <= radius]
+    assert found.tolist() == expected
+
+
+def test_many_comparisons_go_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.perceptual_hash._CHUNK", 7)
+    hashes = np.random.default_rng(0).integers(0, 8, 40, dtype=np.uint64)
+    found = near_hashes(hashes, hashes, 1)
+    assert found.tolist() == np.argwhere(distance(hashes[:, None], hashes[None]) <= 1).tolist()
+    with pytest.raises(ValueError, match="radius must be from 0 to 63"):
+        near_hashes(hashes, hashes, 64)
+
+
+@pytest.fixture
+def build(workspace: Workspace, make_build: Any, make_pair: Any, tmp_path: Path) -> Workspace:
+    """Two sources: the same file in both, a smaller copy, another photo, and one whose file is gone."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    files = {
+        "a/astronaut.png": PHOTOS["astronaut"],
+        "b/again.png": PHOTOS["astronaut"],
+        "b/small.png": _altered(PHOTOS["astronaut"])[1],
+        "b/coffee.png": PHOTOS["coffee"],
+    }
+    pairs = []
+    for number, (name, photo) in enumerate(files.items()):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        encoded = encode_png(photo)
+        path.write_bytes(encoded)
+        height, width = photo.shape[:2]
+        image = {"root": "photos", "path": name, "offset": 0, "length": len(encoded), "sha256": bytes_digest(encoded)}
+        image |= {"width": width, "height": height}
+        pairs.append(make_pair(f"p{number}", dataset=name[0], group_id=image["sha256"], source_image=image))
+    gone = pairs[0]["source_image"] | {"path": "a/gone.png", "sha256": "f" * 64}
+    pairs.append(make_pair("gone", source_image=gone, group_id="f" * 64))
+    make_build(workspace, pairs)
+    record_root(workspace, "photos", folder)
+    return workspace
+
+
+def test_duplicates_of_a_build(build: Workspace) -> None:
+    photos, unread = read_photos(build, ["build-ieiw"])
+    assert len(photos) == 3 and list(unread) == ["f" * 64] and "missing_file" in unread["f" * 64]
+    exact = exact_duplicates(photos)
+    assert [photo.names for photo in exact] == [("a: a/astronaut.png", "b: b/again.png")]
+    (pair,) = near_duplicates(photos)
+    names = {name for photo in photos if photo.sha256 in pair for name in photo.names}
+    assert names == {"a: a/astronaut.png", "b: b/again.png", "b: b/small.png"}
+
+
+def test_barred_images_are_known_again_by_digest_and_by_look(build: Workspace, tmp_path: Path) -> None:
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    (benchmark / "the photo.png").write_bytes(encode_png(_altered(PHOTOS["astronaut"])[3]))
+    (benchmark / "coffee.png").write_bytes(encode_png(PHOTOS["coffee"]))
+    lines = list_barred(benchmark)
+    path = tmp_path / "barred.txt"
+    path.write_text("# benchmark\n" + "\n".join(lines) + "\n" + "0" * 64 + "  by digest alone\n")
+    barred = read_barred(path)
+    assert len(barred) == 3 and barred["0" * 64] is None
+    photos, _ = read_photos(build, ["build-ieiw"])
+    found = barred_photos(photos, barred)
+    assert found.keys() == {photo.sha256 for photo in photos}
+    by_name = {name: found[photo.sha256] for photo in photos for name in photo.names}
+    assert by_name["b: b/coffee.png"] == lines[0][:64] and by_name["b: b/small.png"] == lines[1][:64]
+    assert barred_photos(photos, {"0" * 64: None}) == {}
+
+
+def test_lists_that_are_not_right_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be in a folder"):
+        list_barred(tmp_path / "absent")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    with pytest.raises(ConfigError, match=r"notes.txt must be an image \(not_an_image"):
+        list_barred(tmp_path / "images")
+    (tmp_path / "barred.txt").write_text("abc\n")
+    with pytest.raises(MixError, match="line 1: a SHA-256 has 64"):
+        read_barred(tmp_path / "barred.txt")
+    with pytest.raises(MixError, match="cannot be read"):
+        read_barred(tmp_path / "absent.txt")
+
+
+def test_near_features_are_all_pairs_above_the_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catalog.duplicates._BLOCK", 4)
+    random = np.random.default_rng(0)
+    features = random.normal(size=(13, 4)).astype(np.float32)
+    features[7] = features[2] + 0.01
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    digests = [f"{number:02d}" for number in random.permutation(13)]
+    expected = sorted(
+        tuple(sorted((digests[i], digests[j]))) for i in range(13) for j in range(i) if features[i] @ features[j] >= 0.9
+    )
+    assert near_by_features(digests, features, 0.9) == expected
+    assert tuple(sorted((digests[2], digests[7]))) in near_by_features(digests, features)
+
+
+def test_the_command_names_duplicates_and_barred_photos(
+    build: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(build.home))
+    assert run(main, ["duplicates", "--list-images", str(tmp_path / "photos" / "b")]) == 0
+    (tmp_path / "barred.txt").write_text(capsys.readouterr().out)
+    assert run(main, ["duplicates", "--barred", str(tmp_path / "barred.txt")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 photos, 1 could not be read" and "barred: 3" in lines
+    assert "exact duplicates: 1" in lines and "  a: a/astronaut.png = b: b/again.png" in lines
+    assert run(main, ["duplicates", "--radius", "40"]) == 2
+    assert "--radius must be from 0 to 16" in capsys.readouterr().err
