@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import MixError, RowRejected
+from catalog.parquet_streams import reading_mix
 from catalog.reasons import Reason
 from catalog.roots import Roots
 from catalog.samples import RenderOptions, Sample, render_sample
@@ -107,14 +107,11 @@ def batches(cases: Iterator[Case], size: int) -> Iterator[list[Case]]:
 
 
 def _read_split(mix: Path, split: str) -> list[dict[str, Any]]:
-    try:
+    with reading_mix(mix):
         missing = sorted(set(MIX.names) - set(pq.read_schema(mix).names))
         if missing:
             raise MixError(f"{mix} is not a mix: it has no column {missing[0]!r}; make one with catalog mix")
-        table = pq.read_table(mix, columns=MIX.names, filters=[("split", "=", split)])
-    except FileNotFoundError as error:
-        raise MixError(f"there is no mix at {mix}: make one with `python -m catalog mix`") from error
-    except pa.ArrowInvalid as error:
-        raise MixError(f"{mix} is torn or not Parquet ({error}): make it anew") from error
+        wanted = [("split", "=", split)]
+        table = pq.read_table(mix, columns=MIX.names, filters=wanted, page_checksum_verification=True)
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

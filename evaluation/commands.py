@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ConfigError, UserError
+from catalog.samples import RenderStyle
 from catalog.schema import SPLITS
 from catalog.store import read_shard
 from catalog.workspace import Workspace
@@ -39,6 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
     from evaluation.run import EvaluationOptions, evaluate
+    from trainer.config import override
 
     sampling = SamplingOptions(
         num_steps=options.steps,
@@ -53,6 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         limit=options.limit,
         batch_size=options.batch_size,
         seed=options.seed,
+        render=override(RenderStyle(), options.set, prefix="render."),
     )
     with ProgressLine() as progress:
         rows = evaluate(
@@ -198,4 +201,11 @@ def _add_sampling(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--batch-size", type=int, default=8, metavar="N", help="images sampled at once (default: 8)")
     run.add_argument("--seed", type=int, default=0, help="of rendering and noise (default: 0)")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="render.FIELD=VALUE",
+        help="change how samples are drawn, as the trainer's --set does (repeatable; default: as the paper)",
+    )
     run.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")

@@ -12,7 +12,7 @@ Rows are a function of (predictor, mix, options, helper models), and so is the k
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from catalog.durable import sweep, write_file
 from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.parquet_streams import write_stream
 from catalog.roots import Roots
-from catalog.samples import RenderOptions
+from catalog.samples import RenderStyle
 from catalog.schema import METRICS, SPLITS
 from catalog.store import read_shard
 from evaluation.benchmarks import UNITS
@@ -57,6 +57,8 @@ class EvaluationOptions:
     """Images predicted at once."""
     seed: int = 0
     """Of rendering (crops, colours, wording) and of the noise."""
+    render: RenderStyle = field(default_factory=RenderStyle)
+    """How samples are drawn, at ``size``: as the checkpoint was trained."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -145,7 +147,7 @@ class _Runner:
         self._helpers = helpers
         self._options = options
         self._progress = progress
-        self._render = RenderOptions(size=options.size)
+        self._render = options.render.at_size(options.size)
         self._left_out = 0
         self.shown: list[tuple[str, Case, Image]] = []
 

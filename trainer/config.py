@@ -11,11 +11,12 @@ import itertools
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Literal, TypeVar
 
 from catalog.errors import ConfigError
+from catalog.samples import RenderStyle
 
 TINY_MODEL = "tiny"
 """Value of ``model`` that makes a tiny, randomly initialised checkpoint instead of loading one."""
@@ -39,6 +40,9 @@ class TrainingConfig:
 
     image_size: int = 256
     """Side of the square training images, pixels (paper section 4.1)."""
+
+    render: RenderStyle = dataclasses.field(default_factory=RenderStyle)
+    """How samples are drawn, at ``image_size``; ``--set render.crop=square`` changes one of its fields."""
 
     conditioning_dropout: Literal["paper", "official"] = "paper"
     """How conditions are dropped for classifier-free guidance: "paper" follows InstructPix2Pix (5 % text, 5 %
@@ -115,13 +119,7 @@ class TrainingConfig:
         Raises:
             ConfigError: no ``=``, an unknown field, a value of another type or out of range.
         """
-        changes: dict[str, Any] = {}
-        for assignment in assignments:
-            name, equals, text = assignment.partition("=")
-            if not equals:
-                raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set num_steps=100")
-            changes[name.strip()] = _parse(name.strip(), text.strip())
-        return dataclasses.replace(self, **changes)
+        return override(self, assignments)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -145,22 +143,86 @@ RUN_ONLY_FIELDS = frozenset(
 """Fields that a resumed run may change: how long and on what, never what is learned (up to rounding)."""
 
 
+Options = TypeVar("Options")
+
+
+def override(options: Options, assignments: Iterable[str], prefix: str = "") -> Options:
+    """``options``, a dataclass, with ``field=value`` texts applied, as given to ``--set``.
+
+    Args:
+        options: a field that is a dataclass itself is reached by dotted names: ``render.crop``.
+        assignments: the texts.
+        prefix: what all names begin with where ``options`` is a part of something larger: ``render.``.
+
+    Raises:
+        ConfigError: no ``=``, an unknown field, a value of another type or out of range.
+    """
+    kinds = dict(_leaves(type(options), prefix))
+    changes: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set {next(iter(kinds))}=VALUE")
+        name = name.strip()
+        value = _parse(kinds, name, text.strip())
+        changes[name.removeprefix(prefix)] = value
+    changed: Options = _replace(options, changes)
+    return changed
+
+
+def _replace(options: Any, changes: Mapping[str, Any]) -> Any:
+    """``dataclasses.replace`` for dotted names."""
+    own: dict[str, Any] = {}
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in changes.items():
+        first, dot, rest = name.partition(".")
+        if dot:
+            parts.setdefault(first, {})[rest] = value
+        else:
+            own[name] = value
+    return dataclasses.replace(options, **own, **{n: _replace(getattr(options, n), part) for n, part in parts.items()})
+
+
+def _leaves(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and type of each field that is no dataclass itself."""
+    for name, inner in typing.get_type_hints(kind).items():
+        if is_dataclass(inner):
+            yield from _leaves(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, inner
+
+
 def field_descriptions() -> dict[str, str]:
-    """What stands under each field in the source above, on one line each, for ``--help``."""
-    body = ast.parse(inspect.getsource(TrainingConfig)).body[0]
+    """What stands under each field in the sources, on one line each, by dotted name, for ``--help``."""
+    return dict(_descriptions(TrainingConfig))
+
+
+def _descriptions(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    inner = {name: hint for name, hint in typing.get_type_hints(kind).items() if is_dataclass(hint)}
+    body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
-    described = {}
     for field, text in itertools.pairwise(body.body):
         match field, text:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                described[name] = " ".join(words.split())
-    return described
+                if name in inner:
+                    yield from _descriptions(inner[name], f"{prefix}{name}.")
+                else:
+                    yield prefix + name, " ".join(words.split())
+
+
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's JSON values by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flat_values(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Fields that decide what is learned and differ, each as ``name: saved -> current``."""
-    names = sorted((saved.keys() | current.keys()) - RUN_ONLY_FIELDS)
-    return [f"{n}: {saved.get(n)} -> {current.get(n)}" for n in names if saved.get(n) != current.get(n)]
+    before, now = flat_values(saved), flat_values(current)
+    names = sorted((before.keys() | now.keys()) - RUN_ONLY_FIELDS)
+    return [f"{n}: {before.get(n)} -> {now.get(n)}" for n in names if before.get(n) != now.get(n)]
 
 
 def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
@@ -203,9 +265,8 @@ def _not_negative(value: float) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def _parse(name: str, text: str) -> Any:
+def _parse(kinds: Mapping[str, Any], name: str, text: str) -> Any:
     """A field's value from the command line."""
-    kinds = typing.get_type_hints(TrainingConfig)
     if name not in kinds:
         close = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the fields are {', '.join(kinds)}"

@@ -5,6 +5,7 @@ with i mod W = r: any number of ranks sees the same set per step. Resuming needs
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from catalog.errors import RowRejected, UserError
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, render_sample
+from catalog.samples import render_sample
+from catalog.schema import VISION_TASKS
 from trainer.config import LATENT_STRIDE, TrainingConfig
 from trainer.diffusion import CONDITIONING_DROPOUT, NUM_TIMESTEPS
 from trainer.plan import TrainingPlan
 
 LATENT_CHANNELS = 4
+
+_UNREAD_ROW = {"pair_id": "", "vision_task": VISION_TASKS[0], "position": -1}
+"""Stands for a row whose part of the mix is damaged; nothing of it is ever learned or counted."""
 
 _TRAINER_STREAM = 1
 """Third word of a sample's seed, so that the trainer's draws are independent of the renderer's."""
@@ -124,13 +129,14 @@ class TrainingSamples(Dataset[TrainingSample]):
         self._plan = plan
         self._roots = roots
         self._config = config
-        self._options = RenderOptions(size=config.image_size)
+        self._options = config.render.at_size(config.image_size)
 
     def __getitem__(self, index: int) -> TrainingSample:
         """Render one sample. What cannot be rendered is returned, not raised: the loop tells all ranks."""
-        row = self._plan.row(index)
         drawn = draw(self._config.seed, index, self._config)
+        row: Mapping[str, Any] = _UNREAD_ROW
         try:
+            row = self._plan.row(index)
             sample = render_sample(row, self._roots, seed=self._config.seed, index=index, options=self._options)
         except UserError as error:
             return self._reject(index, row, drawn, error)
@@ -213,6 +219,14 @@ class MicroBatches(Sampler[list[int]]):
                 yield list(mine[first : first + self.micro_batch_size])
 
 
+def _leave_process_group(worker: int) -> None:
+    """Torchrun and Ctrl-C signal the rank's whole group; the rank still needs us for the step before its checkpoint.
+
+    A worker whose rank is gone notices within seconds and ends.
+    """
+    os.setpgid(0, 0)
+
+
 def make_loader(samples: TrainingSamples, batches: MicroBatches, num_workers: int) -> "DataLoader[Any]":
     """Micro-batches in order, rendered here or in ``num_workers`` processes: the same either way."""
     return DataLoader(
@@ -221,5 +235,6 @@ def make_loader(samples: TrainingSamples, batches: MicroBatches, num_workers: in
         num_workers=num_workers,
         collate_fn=collate,
         multiprocessing_context="fork" if num_workers else None,
+        worker_init_fn=_leave_process_group,
         generator=torch.Generator(),  # the loader draws a number that nobody uses: not from the global state
     )

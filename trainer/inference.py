@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, PredictionError
 from trainer.config import LATENT_STRIDE
 from trainer.diffusion import NUM_TIMESTEPS, SCHEDULE
 from trainer.models import Models
@@ -62,6 +62,7 @@ def edit(
 
     Raises:
         ConfigError: sizes that differ or are no multiple of 8, counts that differ, or a value out of range.
+        PredictionError: pixels that are not finite, before they become black ones.
     """
     seeds = list(range(seed, seed + len(images))) if isinstance(seed, int) else list(seed)
     _check(images, instructions, seeds, num_steps)
@@ -83,6 +84,7 @@ def edit(
             generators,
         )
         pictures = models.decode(latents)
+    _check_finite(pictures, instructions)
     return _to_images(pictures)
 
 
@@ -162,6 +164,15 @@ def _check(images: Sequence[np.ndarray], instructions: Sequence[str], seeds: Seq
             raise ConfigError(
                 f"height and width must be multiples of {LATENT_STRIDE}, got {image.shape[:2]}: resize the image"
             )
+
+
+def _check_finite(pictures: Tensor, instructions: Sequence[str]) -> None:
+    finite = pictures.isfinite().flatten(1).all(dim=1).tolist()
+    if not all(finite):
+        raise PredictionError(
+            f"a model must predict finite pixels, but gives NaN or infinity for {instructions[finite.index(False)]!r}: "
+            "take an earlier checkpoint of that run, or lower the guidance scales"
+        )
 
 
 def _to_tensor(images: Sequence[np.ndarray]) -> Tensor:

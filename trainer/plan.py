@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from catalog.digests import file_digest
 from catalog.errors import MixError
+from catalog.parquet_streams import reading_mix
 from catalog.samples import sample_fields
 from catalog.schema import MIX
 
@@ -30,11 +31,19 @@ class TrainingPlan:
         """Check the columns and that the positions are 0..N-1 in order.
 
         Raises:
-            MixError: missing, not a mix, or without training rows.
+            MixError: missing, torn, not a mix, or without training rows.
         """
         self.path = path
         self.sha256 = mix_digest(path)
-        file = _open(path)
+        with reading_mix(path):
+            self._read_starts(_open(path))
+        if self.num_rows == 0:
+            raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
+        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        self._file: tuple[int, pq.ParquetFile] | None = None
+
+    def _read_starts(self, file: pq.ParquetFile) -> None:
+        path = self.path
         missing = [name for name in MIX.names if name not in file.schema_arrow.names]
         if missing:
             raise MixError(f"{path} must be a mix, but has no column {missing[0]!r}: make one with catalog mix")
@@ -48,13 +57,13 @@ class TrainingPlan:
                 raise MixError(f"{path} must hold its training rows first, by position: make it anew")
             self._starts.append(self.num_rows)
             self.num_rows += count
-        if self.num_rows == 0:
-            raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
-        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
-        self._file: tuple[int, pq.ParquetFile] | None = None
 
     def row(self, index: int) -> dict[str, Any]:
-        """The mix row of sample ``index`` (any whole number from 0 on), the columns that rendering needs."""
+        """The mix row of sample ``index`` (any whole number from 0 on), the columns that rendering needs.
+
+        Raises:
+            MixError: the row's part of the file is damaged.
+        """
         position = index % self.num_rows
         group = bisect.bisect_right(self._starts, position) - 1
         table = self._group(group).slice(position - self._starts[group], 1)
@@ -63,9 +72,10 @@ class TrainingPlan:
 
     def _group(self, group: int) -> pa.Table:
         if group not in self._groups:
-            if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
-                self._file = (os.getpid(), _open(self.path))
-            self._groups[group] = self._file[1].read_row_group(group, list(_COLUMNS), use_threads=False)
+            with reading_mix(self.path):
+                if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
+                    self._file = (os.getpid(), _open(self.path))
+                self._groups[group] = self._file[1].read_row_group(group, list(_COLUMNS), use_threads=False)
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
@@ -87,7 +97,4 @@ def mix_digest(path: Path) -> str:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise MixError(f"{path} must be a Parquet file, but cannot be read: make it anew ({error})") from error
+    return pq.ParquetFile(path, page_checksum_verification=True)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from catalog.errors import ConfigError
-from trainer.config import TrainingConfig, changed_fields, field_descriptions
+from catalog.samples import RenderStyle
+from trainer.config import changed_fields, field_descriptions, flat_values, override
 from trainer.recipes import RECIPES, make_config
 
 
@@ -23,7 +24,8 @@ def test_recipes_are_named_after_themselves(name: str) -> None:
 
 def test_every_field_is_described() -> None:
     descriptions = field_descriptions()
-    assert list(descriptions) == [field.name for field in dataclasses.fields(TrainingConfig)]
+    assert list(descriptions) == list(flat_values(make_config("demo").to_json()))
+    assert {f"render.{field.name}" for field in dataclasses.fields(RenderStyle)} < descriptions.keys()
     assert all(text and "\n" not in text for text in descriptions.values())
 
 
@@ -34,6 +36,18 @@ def test_overrides_take_the_type_of_their_field() -> None:
     assert (config.num_steps, config.learning_rate, config.deterministic) == (7, 3e-5, False)
     assert (config.model, config.precision) == ("/a/b", "bfloat16")
     assert make_config("demo").num_steps != 7
+
+
+def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
+    config = make_config("demo").with_overrides(["render.crop=square", "render.alpha=0.75", "render.keep_region=false"])
+    assert config.render == RenderStyle(crop="square", alpha=0.75, keep_region=False)
+    assert config.to_json()["render"]["crop"] == "square"
+    assert changed_fields(make_config("demo").to_json(), config.to_json()) == [
+        "render.alpha: 0.5 -> 0.75",
+        "render.crop: by_task -> square",
+        "render.keep_region: True -> False",
+    ]
+    assert override(RenderStyle(), ["render.crop=resize"], prefix="render.") == RenderStyle(crop="resize")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,16 @@ def test_overrides_take_the_type_of_their_field() -> None:
         ("precision=float16", "float32, bfloat16"),
         ("device=tpu", "auto, cpu, cuda"),
         ("on_bad_row=ignore", "stop, skip"),
+        ("render=square", "did you mean 'render.c"),
+        ("render.crop=round", "crop must be one of by_task, square, resize. Got 'round'"),
+        ("render.crops=square", "did you mean 'render.crop'"),
+        ("render.max_keypoints=99", "max_keypoints must be 1 to"),
+        ("render.alpha=nan", "alpha must be in"),
+        ("render.radius=inf", "radius must be in"),
+        ("render.person_scale=inf", "person_scale must be in"),
+        ("render.colors=none", "colors must be one of"),
+        ("render.keep_region=1", "true or false"),
+        ("render.size=64", "must name a field"),
     ],
 )
 def test_a_wrong_override_is_one_sentence(assignment: str, sentence: str) -> None:
@@ -92,4 +116,3 @@ def test_only_fields_that_decide_what_is_learned_count_as_changes() -> None:
 def test_configuration_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_config("demo").seed = 1  # type: ignore[misc]
-    assert dataclasses.fields(TrainingConfig)

@@ -49,7 +49,7 @@ def test_a_mix_that_is_not_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MixError, match="python -m catalog mix"):
         TrainingPlan(path)
     path.write_text("no Parquet")
-    with pytest.raises(MixError, match="cannot be read"):
+    with pytest.raises(MixError, match="torn or not Parquet"):
         TrainingPlan(path)
     pq.write_table(pa.table({"position": [0]}), path)
     with pytest.raises(MixError, match="no column 'split'"):

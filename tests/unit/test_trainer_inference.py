@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, PredictionError
 from trainer.inference import combine, edit
 from trainer.models import Models, load_models
 from trainer.pipeline_folder import write_pipeline
@@ -153,4 +153,19 @@ def test_wrong_arguments_are_one_sentence(models: Models, changes: dict, sentenc
     arguments = {"images": IMAGES[:2], "instructions": TEXTS[:2], "num_steps": 2, **changes}
     with pytest.raises(ConfigError, match=sentence) as caught:
         edit(models, arguments.pop("images"), arguments.pop("instructions"), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_pixels_that_are_not_finite_are_refused_with_the_instruction(folder: Path, value: float) -> None:
+    models = load_models(folder)
+
+    def spoil(decoder: object, inputs: object, pictures: torch.Tensor) -> torch.Tensor:
+        spoiled = pictures.clone()
+        spoiled[1, 0, 3, 5] = value
+        return spoiled
+
+    models.autoencoder.decoder.register_forward_hook(spoil)
+    with pytest.raises(PredictionError, match="finite pixels, but gives NaN or infinity for 'add a cat'") as caught:
+        edit(models, IMAGES, TEXTS, num_steps=1)
     assert "\n" not in str(caught.value)
