@@ -4,13 +4,15 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.requirements
+SERVERS := .venv-lama-cleaner/.requirements .venv-iopaint/.requirements
+PACKAGES_OF := import sysconfig; print(sysconfig.get_path("purelib"))
 PACKAGES := catalog tasks trainer evaluation flows
 
 export DO_NOT_TRACK := 1
 export UV_LINK_MODE ?= hardlink
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server test check bench pins clean clean-data
+.PHONY: help setup lama-cleaner iopaint demo server test check bench pins clean clean-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +28,26 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+lama-cleaner: .venv-lama-cleaner/.requirements ## the real lama-cleaner server: .venv-lama-cleaner/bin/lama-cleaner
+
+iopaint: .venv-iopaint/.requirements ## the real IOPaint server: .venv-iopaint/bin/iopaint
+
+# Each server has an environment of its own on top of .venv, whose packages it sees behind its own (the .pth file).
+# Their own pins are old and would downgrade the project's, so nothing but the listed packages is installed.
+$(SERVERS): .venv-%/.requirements: infra/%.txt $(STAMP)
+	@rm -rf .venv-$*
+	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps -r $<
+	@$(BIN)/python -c '$(PACKAGES_OF)' > "$$(.venv-$*/bin/python -c '$(PACKAGES_OF)')/zz_packages_of_the_project.pth"
+	@touch $@
+
 demo: $(STAMP) ## the whole chain on real photos, on a CPU
 	@$(BIN)/python -m flows.demo
 
 server: $(STAMP) ## a local Prefect server and worker, until Ctrl-C
 	@$(BIN)/python -m flows.local_server
 
-test: $(STAMP) ## all tests; T=path or T='-k name' picks some
+test: $(STAMP) $(SERVERS) ## all tests; T=path or T='-k name' picks some
 	$(BIN)/python -m pytest $(T)
 
 check: $(STAMP) ## ruff, mypy, layers between packages, README against the code

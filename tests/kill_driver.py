@@ -25,7 +25,8 @@ from catalog.policies import Policy
 from catalog.workspace import Workspace
 from tasks.listing import open_source
 from tasks.profiles import Profile, read_profile
-from tasks.steps import STEPS, _backend, _function
+from tasks.step_calls import _backend, _function
+from tasks.steps import STEPS
 
 INFRA = Path(__file__).parents[1] / "infra"
 OPERATIONS = ("write", "fsync", "replace", "unlink", "ftruncate", "open", "mkdir")

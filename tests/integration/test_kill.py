@@ -18,15 +18,21 @@ images_per_shard = 8
 [[source]]
 dataset = "synthetic"
 reader = "synthetic"
-options = { count = 1, seed = 3, size = 64 }
+options = { count = 2, seed = 3, size = 64 }
 [split]
 val = 0.0
 test = 0.0
+[replace_object]
+enabled = true
+[gallery]
+min_side = 8
 [backends]
 inpainter = "opencv"
 embedder = "histogram"
 captioner = "labels"
 instructor = "grammar"
+replacer = "gradient-paste"
+index = "faiss-auto"
 aesthetic_scorer = "image-statistics"
 quality_scorer = "knn-giqa"
 pair_similarity = "histogram"
@@ -34,7 +40,7 @@ pair_similarity = "histogram"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "first", "stride"), [(1, 0, 8), (4, 2, 14)])
+@pytest.mark.parametrize(("workers", "first", "stride"), [(1, 0, 19), (4, 2, 31)])
 def test_any_kill_same_bytes(tmp_path, workers, first, stride):
     profile = tmp_path / "profile.toml"
     profile.write_text(PROFILE)
