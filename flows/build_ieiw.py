@@ -42,6 +42,12 @@ def build_ieiw(
     workers: Annotated[
         int, Field(ge=1, le=256, description="Shards worked on at a time. The result does not depend on it.")
     ] = 2,
+    retry: Annotated[
+        bool,
+        Field(
+            description="Try rows again that failed for a reason that may have passed: a server was down, a disk away."
+        ),
+    ] = False,
 ) -> State[Any]:
     """Read the sources, make the edits, word and score them: regions, edits, pairs and scores as shards."""
     log = get_run_logger()
@@ -51,7 +57,7 @@ def build_ieiw(
         check_name(name or settings.name)  # now, not after hours of work
         for leftover in prepare(workspace):
             log.info("removed %s, which a killed run left", leftover)
-        outcome = ShardGraph(workspace, settings, workers).run()
+        outcome = ShardGraph(workspace, settings, workers, retry=retry).run()
         if outcome.failures:
             return Failed(message=outcome.sentence())
         manifest = finish_build(workspace, settings, name or settings.name, outcome.shards)

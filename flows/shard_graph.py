@@ -89,11 +89,19 @@ class BuildOutcome:
 
 
 class ShardGraph:
-    """Submits steps as their inputs appear. Used once, from one thread: ``ShardGraph(...).run()``."""
+    """Submits steps as their inputs appear. Used once, from one thread: ``ShardGraph(...).run()``.
 
-    def __init__(self, workspace: Workspace, profile: Profile, workers: int) -> None:
+    Args:
+        workspace: where shards live.
+        profile: what is built.
+        workers: shards worked on at a time.
+        retry: whether shards with rows that failed for a passing reason are made again (`catalog.attempts`).
+    """
+
+    def __init__(self, workspace: Workspace, profile: Profile, workers: int, *, retry: bool = False) -> None:
         self._workspace = workspace
         self._profile = profile
+        self._retry = retry
         self._runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
         self._events: queue.SimpleQueue[_Listed | _ListingEnded | _Ended] = queue.SimpleQueue()
         self._num_running = 0
@@ -142,7 +150,7 @@ class ShardGraph:
     def _start(self, job: Job) -> None:
         """Take a job's shard where it is there; else make it in a task."""
         try:
-            call = Call(job.step, self._workspace, self._profile, job.inputs, job.extra)
+            call = Call(job.step, self._workspace, self._profile, job.inputs, job.extra, retry=self._retry)
             shard = call.find()
         except (UserError, OSError, ImportError) as error:
             self._fail(job.name, str(error))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.attempts import attempt_key
 from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError
 from catalog.roots import Roots
@@ -34,6 +35,7 @@ class Call:
         profile: parameters and backends; only what the step declares enters the content key.
         inputs: shards of the table that the step reads; one, but for a gathering step.
         extra: further inputs by table name, as the step declares.
+        retry: make a further attempt where rows of the output failed for a passing reason (`catalog.attempts`).
 
     Raises:
         UserError: a backend, profile or shard is not right.
@@ -47,6 +49,8 @@ class Call:
         profile: Profile,
         inputs: Sequence[Shard],
         extra: Mapping[str, Shard] | None = None,
+        *,
+        retry: bool = False,
     ) -> None:
         self._step = step = STEPS[name]
         self._workspace, self._profile, self._inputs = workspace, profile, inputs
@@ -59,7 +63,8 @@ class Call:
         digests = [shard.sha256 for shard in [*inputs, *self._extra.values()]]
         if self._source and self._source.root:
             digests.append(value_digest(file_sizes(Path(self._source.root).expanduser(), self._rows())))
-        self._key = shard_key(name, parameters, self._ids, digests)
+        key = shard_key(name, parameters, self._ids, digests)
+        self._key = attempt_key(workspace, step.writes, key, retry=retry)
         self._metadata = {"step": name, "parameters": parameters, "backends": list(self._ids), "inputs": digests}
 
     @property

@@ -19,7 +19,7 @@ from tasks.step_calls import Call
 from tasks.steps import finish_build, prepare
 
 
-def build(workspace: Workspace, profile: Profile, workers: int = 1) -> Manifest:
+def build(workspace: Workspace, profile: Profile, workers: int = 1, *, retry: bool = False) -> Manifest:
     """Build everything that the profile names and write the manifest."""
     prepare(workspace)
     plan = BuildPlan(workspace, profile)
@@ -29,7 +29,7 @@ def build(workspace: Workspace, profile: Profile, workers: int = 1) -> Manifest:
         plan.listing_ended()
 
     def run(job: Job) -> Shard:
-        return Call(job.step, workspace, profile, job.inputs, job.extra).run()
+        return Call(job.step, workspace, profile, job.inputs, job.extra, retry=retry).run()
 
     running: dict[Future[Shard], Job] = {}
     with ThreadPoolExecutor(workers) as pool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from catalog.reasons import Reason
 from catalog.roots import Roots, read_image_bytes
 from catalog.store import read_metadata, read_rows
 from catalog.workspace import Workspace
+from tasks.backends.inpainting import OpenCVInpainter
 from tasks.backends.registry import load_backend
 from tasks.contact_sheet import write_contact_sheet
 from tasks.profiles import Profile, read_profile
@@ -51,6 +53,11 @@ class Built:
 
     def rows(self, table: str):
         return [row for path in self.manifest.paths(self.workspace, table) for row in read_rows(path)]
+
+    def contents(self, table: str) -> list[str]:
+        """Each row as text, without the keys of the shards that its images are in."""
+        texts = (json.dumps(row, sort_keys=True, default=str) for row in self.rows(table))
+        return sorted(re.sub(r'"edits/[0-9a-f]{32}\.tar"', '"edits/...tar"', text) for text in texts)
 
     def pixels(self, image) -> np.ndarray:
         return decode_image(read_image_bytes(self.roots, image))
@@ -256,3 +263,26 @@ def test_a_file_that_was_missing_is_read_once_it_is_there(tmp_path):
     assert [row["reason"] for row in Built(tmp_path / "home", profile, 1).rows("regions")] == [Reason.MISSING_FILE]
     shutil.copy(photo, root / "images" / "1.jpg")
     assert [row["reason"] for row in Built(tmp_path / "home", profile, 1).rows("regions")] == [None]
+
+
+def test_rows_that_failed_for_a_passing_reason_are_made_when_asked(built, profile, tmp_path, monkeypatch):
+    fill = OpenCVInpainter._fill
+
+    def fill_unless_wide(self, image, mask):
+        if image.shape[1] == 512:
+            raise ConnectionError("the helper model is away")
+        return fill(self, image, mask)
+
+    with monkeypatch.context() as away:
+        away.setattr(OpenCVInpainter, "_fill", fill_unless_wide)
+        failed = Built(tmp_path, profile, 2)
+    rows = failed.rows("edits")
+    missing = [row for row in rows if row["reason"] == Reason.BACKEND_FAILED]
+    assert missing and all("the helper model is away" in row["detail"] for row in missing)
+    assert build(failed.workspace, profile) == failed.manifest  # not of its own accord: that would never end
+    again = build(failed.workspace, profile, retry=True)
+    assert again != failed.manifest
+    failed.manifest = again
+    for table in built.manifest.tables:  # as if it had never been away, but for the names of tars
+        assert failed.contents(table) == built.contents(table), table
+    assert build(failed.workspace, profile, retry=True) == build(failed.workspace, profile) == again
