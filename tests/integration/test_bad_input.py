@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from plain_build import build
 
 from catalog.reasons import Reason
@@ -24,10 +24,12 @@ POLYGON = [[20, 20], [60, 22], [58, 60], [22, 58]]
 
 
 def photo(path: Path, seed: int = 0) -> None:
-    """A smooth picture that compresses well and fills plausibly."""
+    """A red ball on a smooth ground that compresses well and fills plausibly."""
     y, x = np.mgrid[:SIDE, :SIDE]
-    waves = [127 + 100 * np.sin(x / (9 + seed) + k) * np.cos(y / (11 + k) + seed) for k in range(3)]
-    Image.fromarray(np.stack(waves, -1).astype(np.uint8)).save(path, quality=90)
+    waves = [127 + 40 * np.sin(x / (9 + seed) + k) * np.cos(y / (11 + k) + seed) for k in range(3)]
+    picture = Image.fromarray(np.stack(waves, -1).astype(np.uint8))
+    ImageDraw.Draw(picture).polygon([tuple(point) for point in POLYGON], (200 + seed, 10, 20))
+    picture.save(path, quality=90)
 
 
 def bomb(path: Path) -> None:
@@ -164,6 +166,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[s
         table: [row for path in manifest.paths(workspace, table) for row in read_rows(path)]
         for table in ("regions", "edits", "pairs", "scores")
     }
+    tables["removals"] = [row for row in tables["edits"] if row["edit_type"] == "object_removal"]
     return workspace, tables
 
 
@@ -175,20 +178,20 @@ def _row(rows: list[dict[str, Any]], ending: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_each_bad_file_has_its_reason(outcome, name):
-    row = _row(outcome[1]["edits"], f"__{name}")
+    row = _row(outcome[1]["removals"], f"__{name}")
     assert (row["reason"], row["target_image"]) == (FILES[name][1], None)
     assert row["detail"]
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "no_id"])
 def test_each_bad_annotation_has_its_reason(outcome, name):
-    row = _row(outcome[1]["edits"], f"__{name}")
+    row = _row(outcome[1]["removals"], f"__{name}")
     assert (row["reason"], row["target_image"]) == (TASKS[name][1], None)
     assert row["detail"]
 
 
 def test_what_cannot_be_identified_is_counted_too(outcome):
-    reasons = {row["region_id"]: row["reason"] for row in outcome[1]["edits"]}
+    reasons = {row["region_id"]: row["reason"] for row in outcome[1]["removals"]}
     position = list(TASKS).index("no_id")
     assert reasons[f"phrasecut/200/~{position}"] == Reason.MALFORMED_RECORD
     assert [reason for region, reason in reasons.items() if "__twice" in region] == [None, Reason.DUPLICATE_ID]
@@ -200,9 +203,9 @@ def test_what_cannot_be_identified_is_counted_too(outcome):
 def test_nothing_is_lost_and_nothing_doubled(outcome):
     num_tasks = 3 + len(FILES) + len(TASKS) + 2 + 1 + 2
     tables = outcome[1]
-    assert len(tables["regions"]) == len(tables["edits"]) == num_tasks
-    assert len({row["region_id"] for row in tables["edits"]}) == num_tasks
-    edited = [row for row in tables["pairs"] if row["vision_task"] == "image_editing"]
+    assert len(tables["regions"]) == len(tables["removals"]) == num_tasks
+    assert len({row["region_id"] for row in tables["removals"]}) == num_tasks
+    edited = [row for row in tables["pairs"] if row["edit_type"] in ("object_removal", "object_addition")]
     assert len(edited) == 2 * num_tasks
     assert len({row["pair_id"] for row in tables["pairs"]}) == len(tables["pairs"])
 
