@@ -5,16 +5,19 @@
     python -m catalog mix --weights infra/mixes/demo.toml
     python -m catalog duplicates --barred benchmarks.txt
     python -m catalog explain 7cd5fccc
+    python -m catalog replay 7cd5fccc
     python -m catalog revoke --licence CC-BY-NC-2.0
     python -m catalog stats
     python -m catalog verify --deep
     python -m catalog plan --steps 100:110 --batch 16
 
-All work on the workspace: $IEIW_HOME, else the working directory. Nothing is ever generated again.
+All work on the workspace: $IEIW_HOME, else the working directory. Nothing is generated again, but for `replay`, which
+needs the helper models: it starts `python -m tasks replay`, whose options it takes.
 """
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -45,7 +48,9 @@ _WEIGHTS = _INFRA / "mixes" / "demo.toml"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one subcommand; exit status 0, or 1 where ``verify`` finds something wrong."""
+    """Run one subcommand; exit status 0, or 1 where ``verify`` finds something wrong or ``replay`` a difference."""
+    if arguments[:1] == ["replay"]:  # the layer above: started, not imported
+        return subprocess.run([sys.executable, "-m", "tasks", *arguments], check=False).returncode
     options = _parse(arguments)
     run = {
         "decide": _decide,
@@ -231,6 +236,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     pair = commands.add_parser("explain", parents=[plain], help="all that is known about a pair")
     pair.add_argument("pair_id", metavar="PAIR_ID", help="the id, or a beginning that no other pair has")
     pair.add_argument("--build", help="where to look (default: every build)")
+
+    commands.add_parser("replay", help="make a pair again and compare bytes; 1 if anything differs")
 
     revoke = commands.add_parser("revoke", parents=[plain], help="withdraw an image, patch, licence or backend")
     shown = {"image": "SHA256", "patch": "REGION_ID", "licence": "TEXT", "backend": "ROLE=NAME[@REVISION]"}

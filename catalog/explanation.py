@@ -67,6 +67,12 @@ def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dic
     return _plain(explanation)  # type: ignore[no-any-return]
 
 
+def find_pair(workspace: Workspace, pair_id: str, build: str | None = None) -> tuple[Manifest, str]:
+    """The first build that has a pair, and the pair's whole id. Raises as `explain`."""
+    manifest, row = _find(workspace, _builds(workspace, build), pair_id)[0]
+    return manifest, row["pair_id"]
+
+
 def _builds(workspace: Workspace, build: str | None) -> list[Manifest]:
     names = list_manifests(workspace) if build is None else [build]
     manifests = [one for one in (read_manifest(workspace, name) for name in names) if "pairs" in one.tables]

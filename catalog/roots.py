@@ -13,7 +13,7 @@ from typing import Any
 
 from catalog.digests import bytes_digest
 from catalog.durable import claim, publish, write_all
-from catalog.errors import MixError, RowRejected, ShardError
+from catalog.errors import ConfigError, MixError, RowRejected, ShardError
 from catalog.reasons import Reason
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
@@ -47,6 +47,21 @@ class Roots:
             known = ", ".join(sorted(self.folders)) or "none"
             raise ShardError(f"roots.json has no folder for {root!r} (it has: {known}): add it there")
         return self.folders[root]
+
+
+def parse_roots(given: Iterable[str]) -> dict[str, Path]:
+    """``DATASET=FOLDER`` texts as folders by name.
+
+    Raises:
+        ConfigError: no name, or no such folder.
+    """
+    folders = {}
+    for text in given:
+        name, sign, folder = text.partition("=")
+        if not (name and sign and Path(folder).expanduser().is_dir()):
+            raise ConfigError(f"--root must be DATASET=FOLDER with a folder that exists. Got {text!r}")
+        folders[name] = Path(folder).expanduser().absolute()
+    return folders
 
 
 def record_root(workspace: Workspace, name: str, folder: Path) -> None:

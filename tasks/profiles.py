@@ -1,5 +1,6 @@
 """A profile says which sources are built, with which backends and parameters. One TOML file, plus overrides."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 from catalog.errors import ConfigError
-from catalog.manifests import check_name
+from catalog.manifests import Manifest, check_name
 from catalog.splits import SplitRule
 from catalog.store import STORE_ROOT
 from catalog.strict_toml import read_toml
@@ -233,6 +234,22 @@ def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Prof
     for name, new in (overrides or {}).items():
         _override(value, name, new)
     return _parse(value, str(path))
+
+
+def profile_of_build(manifest: Manifest, overrides: Mapping[str, Any] | None = None) -> Profile:
+    """The profile that a build was made with, from its manifest; sources have no folders.
+
+    Raises:
+        ConfigError: the build has none, or an override that `read_profile` would refuse.
+    """
+    if "backends" not in manifest.parameters:
+        raise ConfigError(f"{manifest.name!r} was not built from a profile: there is nothing to make it again with")
+    value = json.loads(json.dumps(manifest.parameters))
+    value["source"] = value.pop("sources")
+    value["backends"] |= {"options": value.pop("backend_options")}
+    for name, new in (overrides or {}).items():
+        _override(value, name, new)
+    return _parse(value, f"build {manifest.name!r}")
 
 
 def _override(value: dict[str, Any], name: str, new: Any) -> None:

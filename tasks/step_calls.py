@@ -56,10 +56,10 @@ class Call:
         self._workspace, self._profile, self._inputs = workspace, profile, inputs
         self._extra = dict(sorted((extra or {}).items()))
         assert tuple(self._extra) == step.extra, f"{name} needs {step.extra} beside its input"
-        self._backends = {role: _backend(profile, role) for role in step.roles}
+        self._backends = {role: load_role(profile, role) for role in step.roles}
         self._ids = tuple(sorted(backend_id(role, backend) for role, backend in self._backends.items()))
-        self._source = _source(workspace, profile, inputs[0]) if step.reads == "listings" else None
-        parameters = _parameters(step, profile, self._source)
+        self._source = find_source(workspace, profile, inputs[0]) if step.reads == "listings" else None
+        parameters = step_parameters(step, profile, self._source)
         digests = [shard.sha256 for shard in [*inputs, *self._extra.values()]]
         if self._source and self._source.root:
             digests.append(value_digest(file_sizes(Path(self._source.root).expanduser(), self._rows())))
@@ -100,13 +100,14 @@ class Call:
             backend_ids=self._ids,
             extra={table: shard.file(self._workspace) for table, shard in self._extra.items()},
         )
-        return _function(self._step)(context, writer)
+        return find_function(self._step)(context, writer)
 
     def _rows(self) -> Iterator[Row]:
         return (row for shard in self._inputs for row in read_rows(shard.file(self._workspace), self._step.columns))
 
 
-def _backend(profile: Profile, role: str) -> Any:
+def load_role(profile: Profile, role: str) -> Any:
+    """The backend that a profile names for a role, loaded once per process. Raises UserError."""
     if role not in profile.backends:
         raise ConfigError(f"profile {profile.name!r} names no backend for {role!r}: add it under [backends]")
     options = canonical_json(dict(profile.backend_options.get(role, {})))
@@ -119,7 +120,8 @@ def _load(role: str, name: str, options: str) -> Any:
     return load_backend(role, name, **json.loads(options))
 
 
-def _source(workspace: Workspace, profile: Profile, listing: Shard) -> Source:
+def find_source(workspace: Workspace, profile: Profile, listing: Shard) -> Source:
+    """The source of a profile that a listing shard is of. Raises ConfigError."""
     dataset = read_metadata(listing.file(workspace))["dataset"]
     for source in profile.sources:
         if source.dataset == dataset:
@@ -127,7 +129,8 @@ def _source(workspace: Workspace, profile: Profile, listing: Shard) -> Source:
     raise ConfigError(f"profile {profile.name!r} has no source {dataset!r}, which a listing shard is of")
 
 
-def _parameters(step: Step, profile: Profile, source: Source | None) -> dict[str, Any]:
+def step_parameters(step: Step, profile: Profile, source: Source | None) -> dict[str, Any]:
+    """What of a profile a step's result depends on, as its content key and footer have it."""
     parameters: dict[str, Any] = {"version": step.version}
     if step.parameters:
         parameters |= asdict(getattr(profile, step.parameters))
@@ -137,7 +140,8 @@ def _parameters(step: Step, profile: Profile, source: Source | None) -> dict[str
     return parameters
 
 
-def _function(step: Step) -> Produce:
+def find_function(step: Step) -> Produce:
+    """The function that makes a step's rows."""
     module, name = step.function.split(":")
     function: Produce = getattr(importlib.import_module(module), name)
     return function

@@ -26,7 +26,7 @@ def flow_names() -> list[str]:
 
 def subcommands(package: str) -> list[str]:
     text = (REPOSITORY / package / "commands.py").read_text()
-    return re.findall(r'add_parser\(\s*"([a-z]+)"', text) or re.findall(r'^    "([a-z]+)": ', text, re.MULTILINE)
+    return re.findall(r'add_parser\(\s*"([a-z]+)"', text) or re.findall(r'^    "([a-z-]+)": ', text, re.MULTILINE)
 
 
 def test_every_make_target_is_named():
@@ -81,7 +81,7 @@ def test_the_tree_lists_every_module_and_only_those(package):
     assert listed == {child for child in children if not child.startswith("__")}
 
 
-@pytest.mark.parametrize("package", ["catalog", "evaluation"])
+@pytest.mark.parametrize("package", ["catalog", "evaluation", "tasks"])
 def test_every_subcommand_is_named(package):
     commands = subcommands(package)
     assert commands
