@@ -8,6 +8,8 @@ depends on the ledger; deleting it loses only history.
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +19,7 @@ from catalog.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerEntry:
-    """One piece of work that ended well."""
+    """One piece of work that ended well, or that was paid for and failed (without key and rows)."""
 
     step: str
     key: str
@@ -32,6 +34,35 @@ class LedgerEntry:
     """ISO 8601, UTC."""
     flow_run: str
     """Prefect's id of the flow run; empty outside one."""
+    cost: float = 0.0
+    """What helper models charged for it, in the currency of the prices that the profile gives."""
+
+
+@dataclass
+class Bill:
+    """What a piece of work has spent so far."""
+
+    cost: float = 0.0
+
+
+_BILL: ContextVar[Bill | None] = ContextVar("bill", default=None)
+
+
+@contextmanager
+def open_bill() -> Iterator[Bill]:
+    """Collect what `charge` is told by this thread until the end of the block."""
+    bill = Bill()
+    token = _BILL.set(bill)
+    try:
+        yield bill
+    finally:
+        _BILL.reset(token)
+
+
+def charge(cost: float) -> None:
+    """Put a cost on the bill of the work that this thread does; without one it is not counted."""
+    if bill := _BILL.get():
+        bill.cost += cost
 
 
 def append_entry(workspace: Workspace, entry: LedgerEntry) -> None:

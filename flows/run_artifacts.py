@@ -5,6 +5,7 @@ Artifacts are a view. Nothing reads them back; the shards, plans and Parquet log
 
 import base64
 import dataclasses
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import cv2
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from catalog.decisions import Decision
+from catalog.ledger import read_entries
 from catalog.manifests import Manifest
 from catalog.mixes import MixSummary
 from catalog.workspace import Workspace
 from flows.run_results import count_reasons, read_losses, read_metrics
 from flows.shard_graph import BuildOutcome
+from flows.timing import current_flow_run
 
 _SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on disk is whole
 _SHEET_HEIGHT = 2400
@@ -33,9 +36,16 @@ def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcom
         reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.items())
         rows.append({**counts, "usable": usable, "not usable": reasons})
     _table("build-rows", rows, f"Build {manifest.name}: rows by table")
-    steps = sorted(outcome.made.keys() | outcome.found.keys())
+    seconds, costs = _taken(workspace)
     shards_by_step = [
-        {"step": step, "made now": outcome.made[step], "there already": outcome.found[step]} for step in steps
+        {
+            "step": step,
+            "made now": outcome.made[step],
+            "there already": outcome.found[step],
+            "seconds of work": round(seconds[step], 1),
+            "cost": round(costs[step], 4),
+        }
+        for step in sorted(outcome.made.keys() | outcome.found.keys())
     ]
     _table("build-shards", shards_by_step, f"Build {manifest.name}: shards by step")
     picture = base64.b64encode(_small_jpeg(sheet)).decode()
@@ -73,6 +83,18 @@ def publish_training(output: Path) -> None:
 def publish_metrics(output: Path) -> None:
     """Every metric row."""
     _table("metrics", read_metrics(output), f"Metrics in {output.name}")
+
+
+def _taken(workspace: Workspace) -> tuple[dict[str, float], dict[str, float]]:
+    """Seconds and cost of this flow run by step, as the ledger has them."""
+    seconds: dict[str, float] = defaultdict(float)
+    costs: dict[str, float] = defaultdict(float)
+    run = current_flow_run()
+    for entry in read_entries(workspace):
+        if entry.flow_run == run:
+            seconds[entry.step] += entry.seconds
+            costs[entry.step] += entry.cost
+    return seconds, costs
 
 
 def _table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:

@@ -23,7 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from catalog.errors import UserError
-from catalog.ledger import LedgerEntry, append_entry, utc_now
+from catalog.ledger import LedgerEntry, append_entry, open_bill, utc_now
 from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows.timing import current_flow_run
@@ -216,20 +216,26 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
 
 
 def _timed(workspace: Workspace, step: str, make: Callable[[], Shard], flow_run: str) -> tuple[Shard, bool]:
-    """Make or find a shard, note in the ledger what it took, and say whether it was made now."""
+    """Make or find a shard, note in the ledger what it took and cost, and say whether it was made now."""
     started_at, clock, start = utc_now(), time.time(), time.monotonic()
-    shard = make()
-    seconds = time.monotonic() - start
-    made = shard.file(workspace).stat().st_mtime >= clock - _CLOCK_SLACK
-    entry = LedgerEntry(
-        step=step,
-        key=shard.key,
-        seconds=round(seconds, 3),
-        rows=shard.num_rows,
-        usable=shard.num_usable,
-        made=made,
-        started_at=started_at,
-        flow_run=flow_run,
-    )
-    append_entry(workspace, entry)
-    return shard, made
+    shard: Shard | None = None
+    made = False
+    with open_bill() as bill:
+        try:
+            shard = make()
+            made = shard.file(workspace).stat().st_mtime >= clock - _CLOCK_SLACK
+            return shard, made
+        finally:
+            if shard is not None or bill.cost:  # what was paid for counts, whatever came of it
+                entry = LedgerEntry(
+                    step=step,
+                    key=shard.key if shard else "",
+                    seconds=round(time.monotonic() - start, 3),
+                    rows=shard.num_rows if shard else 0,
+                    usable=shard.num_usable if shard else 0,
+                    made=made,
+                    started_at=started_at,
+                    flow_run=flow_run,
+                    cost=round(bill.cost, 6),
+                )
+                append_entry(workspace, entry)

@@ -11,6 +11,7 @@ from typing import Any
 
 from catalog.digests import value_digest
 from catalog.errors import BackendError, RowRejected
+from catalog.ledger import charge
 from catalog.reasons import Reason
 from catalog.workspace import Workspace
 from tasks.backends.answer_cache import Answer, AnswerCache
@@ -111,28 +112,29 @@ class OpenAIInstructor:
         Raises:
             BackendError: the server cannot be used. What was answered before is kept.
         """
-        stop = threading.Event()
+        stop, answers = threading.Event(), Usage()
         pool = ThreadPoolExecutor(max_workers=min(self.endpoint.concurrency, max(len(requests), 1)))
         try:
-            futures = [pool.submit(self._instruct, request, stop) for request in requests]
+            futures = [pool.submit(self._instruct, request, stop, answers) for request in requests]
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()  # nobody asks for a result that nobody waits for
             pool.shutdown(cancel_futures=True)
+            charge(answers.cost)
             self._log()
         failed = [error for future in futures if not future.cancelled() and (error := future.exception())]
         if failed:
             raise next((error for error in failed if not isinstance(error, CancelledError)), failed[0])
         return [future.result() for future in futures]
 
-    def _instruct(self, request: InstructionRequest, stop: threading.Event) -> str | RowRejected:
+    def _instruct(self, request: InstructionRequest, stop: threading.Event, call: Usage) -> str | RowRejected:
         if stop.is_set():
             raise CancelledError
         body = {"model": self.endpoint.model, "messages": messages(request, self._prompt), **self._fields}
         question = {"prompt": self._prompt.version, "version": self._version, "body": body}
         try:
             answer, stored = self._cache.get(question, lambda: self._chat.ask(body, stop))
-            self._count(answer, stored)
+            self._count(answer, stored, call)
             return _instruction(answer)
         except RowRejected as rejected:
             return rejected
@@ -144,18 +146,19 @@ class OpenAIInstructor:
                 f"answers must be kept, but {self._cache.folder} cannot be used ({error}): free space or set cache"
             ) from error
 
-    def _count(self, answer: Answer, stored: bool) -> None:
+    def _count(self, answer: Answer, stored: bool, call: Usage) -> None:
+        """Add an answer to what this object has used, and to what one call of it has."""
+        prompt_price, completion_price = self._prices
+        cost = (answer.prompt_tokens * prompt_price + answer.completion_tokens * completion_price) / 1e6
         with self._lock:
-            if stored:
-                self.usage.num_cached += 1
-                return
-            self.usage.num_requests += 1
-            self.usage.prompt_tokens += answer.prompt_tokens
-            self.usage.completion_tokens += answer.completion_tokens
-            prompt_price, completion_price = self._prices
-            self.usage.cost = (
-                self.usage.prompt_tokens * prompt_price + self.usage.completion_tokens * completion_price
-            ) / 1e6
+            for usage in (self.usage, call):
+                if stored:
+                    usage.num_cached += 1
+                    continue
+                usage.num_requests += 1
+                usage.prompt_tokens += answer.prompt_tokens
+                usage.completion_tokens += answer.completion_tokens
+                usage.cost += cost
 
     def _log(self) -> None:
         usage = self.usage

@@ -20,6 +20,7 @@ import pytest
 from checkpoints.chat_model import save_chat_model
 
 from catalog.errors import BackendError, RowRejected
+from catalog.ledger import open_bill
 from catalog.reasons import Reason
 from tasks.backends.calls import call_batch
 from tasks.backends.chat_endpoint import MAX_BODY
@@ -181,8 +182,9 @@ def test_equal_questions_are_asked_once(server: ChatServer, make: Make) -> None:
 
 def test_cost_is_counted_and_logged(server: ChatServer, make: Make, caplog: pytest.LogCaptureFixture) -> None:
     instructor = make(prompt_price=2.0, completion_price=30.0)
-    with caplog.at_level(logging.INFO, "tasks.backends.openai_instructor"):
+    with caplog.at_level(logging.INFO, "tasks.backends.openai_instructor"), open_bill() as bill:
         _outcomes(instructor)
+    assert bill.cost == pytest.approx(instructor.usage.cost)  # the answers that were refused, too
     usage = instructor.usage
     assert (usage.num_requests, usage.prompt_tokens, usage.completion_tokens) == (8, 800, 80)
     assert usage.cost == pytest.approx((800 * 2 + 80 * 30) / 1e6)

@@ -1,10 +1,11 @@
 """The ledger: every entry comes back, lines of many writers do not mix, a torn line is left out."""
 
-from concurrent.futures import ProcessPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
-from catalog.ledger import LedgerEntry, append_entry, read_entries, utc_now
+from catalog.ledger import LedgerEntry, append_entry, charge, open_bill, read_entries, utc_now
 from catalog.workspace import Workspace
 
 ENTRY = LedgerEntry(
@@ -44,3 +45,20 @@ def test_a_torn_line_is_left_out(tmp_path):
 
 def test_an_empty_workspace_has_no_entries(tmp_path):
     assert list(read_entries(Workspace(tmp_path))) == []
+
+
+def test_a_bill_holds_what_its_own_thread_was_charged():
+    charge(9.0)  # nobody counts
+
+    def work(cost: float) -> float:
+        with open_bill() as bill:
+            for _ in range(100):
+                charge(cost)
+                time.sleep(0)
+        return bill.cost
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(work, [1.0, 2.0])) == [100.0, 200.0]
+    with open_bill() as outer, open_bill() as inner:
+        charge(1.0)
+    assert (outer.cost, inner.cost) == (0.0, 1.0)
