@@ -72,28 +72,34 @@ _PLAIN_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "
 _METADATA_ERRORS = (ValueError, SyntaxError, TypeError, KeyError, IndexError, OSError, struct.error)
 
 
-def read_source_file(root: Path, file: str) -> bytes:
-    """The bytes of one file of a dataset, at most `MAX_BYTES`.
+def read_source_file(root: Path, file: str, offset: int = 0, length: int | None = None) -> bytes:
+    """The bytes of one file of a dataset, or of a stretch of it, at most `MAX_BYTES`.
 
     Args:
         root: the dataset's folder.
         file: path relative to ``root``, as the annotation names it. It must stay below ``root``, also after
             symbolic links are followed.
+        offset: first byte.
+        length: bytes; None: to the end of the file.
 
     Raises:
-        RowRejected: path_escape, missing_file, unreadable_file, empty_file, file_too_large.
+        RowRejected: path_escape, missing_file, unreadable_file, empty_file, file_too_large; changed_file where the
+            file ends within the stretch.
     """
     descriptor = _open_regular(_locate(root, file), file)
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        size = os.fstat(descriptor).st_size
-        if size == 0:
+    with os.fdopen(descriptor, "rb", buffering=0):
+        size = os.fstat(descriptor).st_size - offset if length is None else length
+        if size <= 0:
             raise RowRejected(Reason.EMPTY_FILE, f"{file!r} has no bytes")
         if size > MAX_BYTES:
             raise RowRejected(Reason.FILE_TOO_LARGE, f"{file!r} has {size} bytes; at most {MAX_BYTES}")
         try:
-            return stream.read(size)
+            data = os.pread(descriptor, size, offset)
         except OSError as error:
             raise RowRejected(Reason.UNREADABLE_FILE, f"{file!r}: {error.strerror}") from error
+    if len(data) != size:
+        raise RowRejected(Reason.CHANGED_FILE, f"{file!r} ends within the {size} bytes at byte {offset}")
+    return data
 
 
 def _locate(root: Path, file: str) -> Path:

@@ -42,20 +42,21 @@ def parse_record(row: Mapping[str, Any]) -> dict[str, Any]:
     return record
 
 
-def file_sizes(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[int | None]:
-    """Bytes of each file that listing rows name, None where there is none.
+def file_sizes(reader: Reader, rows: Iterable[Mapping[str, Any]]) -> list[int | None]:
+    """Bytes of each file that the images of listing rows are in, None where there is none; empty without a root.
 
     Part of the content key of what is read from these files: a file that was missing or cut short and has been
     mended since is read again, though the annotation is the same.
     """
     sizes: list[int | None] = []
-    for row in rows:
+    for row in rows if reader.root is not None else ():
         record = json.loads(row["record"])
         for name in ("file", "target_file", "group"):
             file = record.get(name)
             if isinstance(file, str) and file:
+                assert reader.root is not None
                 try:
-                    sizes.append((root / file).stat().st_size)
+                    sizes.append((reader.root / reader.locate(file).path).stat().st_size)
                 except (OSError, ValueError):
                     sizes.append(None)
     return sizes
@@ -63,34 +64,39 @@ def file_sizes(root: Path, rows: Iterable[Mapping[str, Any]]) -> list[int | None
 
 def read_bytes(reader: Reader, file: str) -> bytes:
     """The encoded bytes of one image of a dataset. Raises RowRejected with the reason why not."""
-    if reader.root is not None:
-        return read_source_file(reader.root, file)
-    try:
+    location = reader.locate(file)
+    if not location.is_plain:
         return reader.fetch(file)
-    except (KeyError, FileNotFoundError) as error:
-        raise RowRejected(Reason.MISSING_FILE, f"{file}: {error}") from error
+    assert reader.root is not None
+    return read_source_file(reader.root, location.path, location.offset, location.length)
 
 
 def read_source(reader: Reader, dataset: str, file: str, writer: ShardWriter) -> tuple[SourceFile, np.ndarray]:
     """Read, check and decode one image of a dataset: where it is, and its pixels (uint8 (H, W, 3)).
 
-    Files under the reader's root are referenced where they are; bytes that a reader makes go into the store.
+    An image whose bytes are below the reader's root is referenced there; one that a reader makes goes into the store.
     """
     data = read_bytes(reader, file)
     width, height = probe_image(data)
     pixels = decode_image(data)  # a header can be right and the rest cut off
-    if reader.root is None:
-        return SourceFile(writer.add_image(file, data, width, height), width, height), pixels
+    location = reader.locate(file)
+    if not location.is_plain:
+        return SourceFile(writer.add_image(_stored_name(reader, file), data, width, height), width, height), pixels
     reference = {
         "root": dataset,
-        "path": Path(file).as_posix(),
-        "offset": 0,
+        "path": Path(location.path).as_posix(),
+        "offset": location.offset,
         "length": len(data),
         "sha256": bytes_digest(data),
         "width": width,
         "height": height,
     }
     return SourceFile(reference, width, height), pixels
+
+
+def _stored_name(reader: Reader, file: str) -> str:
+    """The name of a copy in our tar: a rendered picture's own; else one that is short and safe whatever is packed."""
+    return file if reader.root is None else bytes_digest(file.encode("utf-8", "surrogatepass"))[:32]
 
 
 def check_size(record: Mapping[str, Any], found: SourceFile) -> None:

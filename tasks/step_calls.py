@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from catalog.roots import Roots
 from catalog.store import Shard, ShardWriter, read_entry, read_metadata, read_rows, shard_key, write_shard
 from catalog.workspace import Workspace
 from tasks.backends.registry import backend_id, load_backend
+from tasks.listing import open_source
 from tasks.profiles import Profile, Source
 from tasks.source_images import file_sizes
 from tasks.steps import STEPS, Produce, Row, Step, StepContext
@@ -62,7 +62,7 @@ class Call:
         parameters = step_parameters(step, profile, self._source)
         digests = [shard.sha256 for shard in [*inputs, *self._extra.values()]]
         if self._source and self._source.root:
-            digests.append(value_digest(file_sizes(Path(self._source.root).expanduser(), self._rows())))
+            digests.append(value_digest(file_sizes(open_source(self._source), self._rows())))
         key = shard_key(name, parameters, self._ids, digests)
         self._key = attempt_key(workspace, step.writes, key, retry=retry)
         self._metadata = {"step": name, "parameters": parameters, "backends": list(self._ids), "inputs": digests}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catalog.masks import PolygonRule
+from tasks.readers.locations import Location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Reader(Protocol):
     """A source dataset.
 
     ``name`` is the ``dataset`` column; ``revision`` changes whenever the reader would yield something else
-    for the same files; ``root`` is the folder that paths are relative to, None where ``fetch`` makes the bytes.
+    for the same files; ``root`` is the folder that paths are relative to, None where ``fetch`` makes every image.
     """
 
     name: str
@@ -95,8 +96,16 @@ class Reader(Protocol):
         """Stream the records in a stable order, decoding no pixel. Raises SourceError for a wrong folder."""
         ...
 
+    def locate(self, file: str) -> Location:
+        """Where the image ``file`` is below ``root``, and whether its bytes can be read from there as they are."""
+        ...
+
     def fetch(self, file: str) -> bytes:
-        """The encoded image behind ``file`` where ``root`` is None (generated or packed in an archive)."""
+        """The encoded image behind ``file`` where its `Location` is not plain (rendered, compressed, a table's cell).
+
+        Raises:
+            RowRejected: with the reason why there is none.
+        """
         ...
 
 
@@ -107,6 +116,10 @@ class FileReader:
     root: Path | None
     options: dict[str, Any] = field(default_factory=dict)
     polygon_rule: PolygonRule = "coco"
+
+    def locate(self, file: str) -> Location:
+        """A file of its own, as it is."""
+        return Location(file)
 
     def fetch(self, file: str) -> bytes:
         """Not used: the ingest step reads files below ``root`` itself, with its limits."""

@@ -9,9 +9,11 @@ from tasks.readers.ade20k import Ade20kReader
 from tasks.readers.ade20k_classes import Ade20kFullReader, SceneParseReader
 from tasks.readers.aic import AicReader
 from tasks.readers.ap10k import Ap10kReader
+from tasks.readers.clwd import ClwdReader
 from tasks.readers.coco import CocoReader
 from tasks.readers.cocostuff import CocoStuffReader
 from tasks.readers.crowdpose import CrowdPoseReader
+from tasks.readers.gopro import GoProReader
 from tasks.readers.humanart import HumanArtReader
 from tasks.readers.lvis import LvisReader
 from tasks.readers.mpii import MpiiReader
@@ -19,9 +21,11 @@ from tasks.readers.openimages import OpenImagesReader
 from tasks.readers.pascal_context import PascalContextReader
 from tasks.readers.phrasecut import PhraseCutReader
 from tasks.readers.records import Reader
+from tasks.readers.reds import RedsReader
 from tasks.readers.refer import GRefCocoReader, RefClefReader, RefCocoGReader, RefCocoPlusReader, RefCocoReader
 from tasks.readers.sa1b import Sa1bReader
 from tasks.readers.sample import SampleReader
+from tasks.readers.sidd import SiddReader
 from tasks.readers.synthetic import SyntheticReader
 from tasks.readers.voc import VocReader
 
@@ -31,9 +35,11 @@ READERS: dict[str, Callable[..., Reader]] = {
     "ade20k_847": Ade20kFullReader,
     "aic": AicReader,
     "ap10k": Ap10kReader,
+    "clwd": ClwdReader,
     "coco": CocoReader,
     "cocostuff": CocoStuffReader,
     "crowdpose": CrowdPoseReader,
+    "gopro": GoProReader,
     "grefcoco": GRefCocoReader,
     "humanart": HumanArtReader,
     "lvis": LvisReader,
@@ -41,12 +47,14 @@ READERS: dict[str, Callable[..., Reader]] = {
     "openimages": OpenImagesReader,
     "pascal_context": PascalContextReader,
     "phrasecut": PhraseCutReader,
+    "reds": RedsReader,
     "refclef": RefClefReader,
     "refcoco": RefCocoReader,
     "refcoco+": RefCocoPlusReader,
     "refcocog": RefCocoGReader,
     "sa1b": Sa1bReader,
     "sample": SampleReader,
+    "sidd": SiddReader,
     "synthetic": SyntheticReader,
     "voc": VocReader,
 }

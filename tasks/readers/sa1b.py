@@ -21,9 +21,10 @@ from pathlib import Path, PurePosixPath
 
 from catalog.errors import RowRejected, SourceError
 from catalog.images import read_source_file
+from tasks.readers.locations import Location, locate_packed
 from tasks.readers.reader_options import complete_options
 from tasks.readers.records import FileReader, SourceImage
-from tasks.readers.sa1b_archive import fetch_member, read_archive
+from tasks.readers.sa1b_archive import read_archive
 from tasks.readers.sa1b_folders import MAX_DEPTH, walk_files
 from tasks.readers.sa1b_record import MAX_RECORD_BYTES, record_image
 
@@ -36,28 +37,23 @@ class Sa1bReader(FileReader):
     """
 
     name: str = "sa1b"
-    revision: str = field(default="1", init=False)
-    folder: Path | None = field(default=None, init=False)
-    """The dataset's folder. ``root`` is None where photos are packed, so that ingest asks `fetch` for them."""
+    revision: str = field(default="2", init=False)
 
     def __post_init__(self) -> None:
         self.options = complete_options("sa1b", self.options, {"packed": False})
         if not isinstance(self.options["packed"], bool):
             raise SourceError(f"Option packed of reader sa1b must be true or false; got {self.options['packed']!r}.")
-        self.folder = self.root
-        if self.options["packed"]:
-            self.root = None
 
     def read(self) -> Iterator[SourceImage]:
         """Every record. Raises SourceError for a wrong folder, or an archive that is cut short."""
-        if self.folder is None or not self.folder.is_dir():
-            raise SourceError(f"Reader sa1b needs an existing folder as its root; got {self.folder}.")
+        if self.root is None or not self.root.is_dir():
+            raise SourceError(f"Reader sa1b needs an existing folder as its root; got {self.root}.")
         wanted, other = (".tar", ".json") if self.options["packed"] else (".json", ".tar")
-        files = walk_files(self.folder, wanted)
+        files = walk_files(self.root, wanted)
         first = next(files, None)
         if first is None:
-            raise SourceError(_missing(self.folder, wanted, next(walk_files(self.folder, other), None)))
-        return self._stream(self.folder, chain([first], files))
+            raise SourceError(_missing(self.root, wanted, next(walk_files(self.root, other), None)))
+        return self._stream(self.root, chain([first], files))
 
     def _stream(self, folder: Path, files: Iterator[Path]) -> Iterator[SourceImage]:
         for path in files:
@@ -67,10 +63,9 @@ class Sa1bReader(FileReader):
             else:
                 yield record_image(name, _read(folder, name))
 
-    def fetch(self, file: str) -> bytes:
-        """The encoded photo behind a name that `read` gave a packed one."""
-        assert self.folder is not None
-        return fetch_member(self.folder, file)
+    def locate(self, file: str) -> Location:
+        """Where a photo is: in its own file, or in an archive."""
+        return locate_packed(file) if self.options["packed"] else Location(file)
 
 
 def _read(folder: Path, name: PurePosixPath) -> bytes | str:

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from catalog.errors import SourceError
+from catalog.errors import RowRejected, SourceError
 from catalog.images import encode_png
 from catalog.masks import PolygonRule
+from catalog.reasons import Reason
+from tasks.readers.locations import Location
 from tasks.readers.reader_options import complete_options, require_integer
 from tasks.readers.records import Record, SourceImage, SourcePair, SourceRegion
 from tasks.readers.run_length import encode_run_length
@@ -84,14 +86,18 @@ class SyntheticReader:
             if "enhancement" in kinds:
                 yield from enhancement_pairs(scene, size)
 
+    def locate(self, file: str) -> Location:
+        """Nowhere: every picture is rendered."""
+        return Location(file, is_plain=False)
+
     def fetch(self, file: str) -> bytes:
-        """The PNG behind a file name of `read`: the same bytes every time. Raises FileNotFoundError for others."""
+        """The PNG behind a file name of `read`: the same bytes every time. Raises RowRejected for others."""
         match = _FILE.fullmatch(file)
         if match is None or int(match[1]) >= self.options["count"]:
-            raise FileNotFoundError(f"no scene picture is called {file}")
+            raise RowRejected(Reason.MISSING_FILE, f"no scene picture is called {file}")
         scene, size = make_scene(self.options["seed"], int(match[1])), self.options["size"]
         if match[2] and int(match[3]) >= len(scene.things):
-            raise FileNotFoundError(f"{file}: the scene has {len(scene.things)} things")
+            raise RowRejected(Reason.MISSING_FILE, f"{file}: the scene has {len(scene.things)} things")
         if match[2] == "without":
             return encode_png(render(scene, scene.without(int(match[3])), size))
         if match[2] == "replaced":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from catalog.errors import SourceError
+from catalog.errors import RowRejected, SourceError
 from catalog.images import decode_image
 from tasks.readers import synthetic_person, synthetic_scene
 from tasks.readers.records import SourceImage, SourcePair
@@ -303,7 +303,7 @@ def test_grounds(ground: Any, size: int) -> None:
     "file", ["scene-999999.png", "scene-000000.without-9.png", "../secret.png", "scene-000000.png.png", "x", ""]
 )
 def test_unknown_file(reader: SyntheticReader, file: str) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(RowRejected, match="missing_file"):
         reader.fetch(file)
 
 
