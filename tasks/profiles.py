@@ -120,6 +120,18 @@ class GalleryParameters:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GalleryIndexParameters:
+    """How much of a build's patches can be retrieved."""
+
+    max_patches: int = 10_000_000
+    """Of more patches about so many are taken, by the hash of their region: SA-1B alone has 1.1 billion masks, and a
+    gallery takes about 0.5 KiB of memory per patch beside its index."""
+
+    def __post_init__(self) -> None:
+        _require_positive(self.max_patches, "max_patches of [gallery_index]")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplacementParameters:
     """Which regions are replaced, by what, and how it goes back. The paper gives no number (section 3.2)."""
 
@@ -204,6 +216,7 @@ class Profile:
     ingest: IngestParameters = field(default_factory=IngestParameters)
     remove_object: RemovalParameters = field(default_factory=RemovalParameters)
     gallery: GalleryParameters = field(default_factory=GalleryParameters)
+    gallery_index: GalleryIndexParameters = field(default_factory=GalleryIndexParameters)
     replace_object: ReplacementParameters = field(default_factory=ReplacementParameters)
     annotate: AnnotationParameters = field(default_factory=AnnotationParameters)
     score: ScoreParameters = field(default_factory=ScoreParameters)
@@ -214,6 +227,7 @@ _TABLES: dict[str, type] = {
     "ingest": IngestParameters,
     "remove_object": RemovalParameters,
     "gallery": GalleryParameters,
+    "gallery_index": GalleryIndexParameters,
     "replace_object": ReplacementParameters,
     "annotate": AnnotationParameters,
     "score": ScoreParameters,

@@ -129,6 +129,7 @@ STEPS: dict[str, Step] = {
             gathers=True,
             writes="gallery",
             function="tasks.gallery:build_gallery",
+            parameters="gallery_index",
             roles=("index",),
         ),
         Step(

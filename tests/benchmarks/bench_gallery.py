@@ -28,6 +28,7 @@ from catalog.store import Shard, ShardWriter, shard_key, write_shard
 from catalog.workspace import Workspace
 from tasks.backends.vector_index import FaissAutoIndex, FaissFlatIndex
 from tasks.gallery import INDEX_SUFFIX, build_gallery
+from tasks.profiles import GalleryIndexParameters
 
 SHARE = float(os.environ.get("IEIW_BENCH_SHARE", "1"))
 NUM_VECTORS = int(1_000_000 * SHARE)
@@ -131,7 +132,11 @@ class _Rows:
 def build(workspace: Workspace) -> None:
     """Run the step ``gallery`` and note what it took."""
     paths = tuple(sorted(workspace.table_folder("patches").glob("*.parquet")))
-    context: Any = SimpleNamespace(inputs=paths, backends={"index": FaissAutoIndex(device="cpu")})
+    context: Any = SimpleNamespace(
+        inputs=paths,
+        backends={"index": FaissAutoIndex(device="cpu")},
+        profile=SimpleNamespace(gallery_index=GalleryIndexParameters()),
+    )
     if SHARE < 1:
         context.backends["index"] = FaissAutoIndex(hnsw_from=1000, device="cpu")
     start = time.monotonic()

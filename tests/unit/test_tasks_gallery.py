@@ -12,13 +12,13 @@ from catalog.images import decode_image
 from catalog.manifests import Manifest, write_manifest
 from catalog.masks import decode_mask
 from catalog.reasons import Reason
-from catalog.store import Shard, ShardWriter, read_entry, read_metadata, shard_key, sweep_store, write_shard
+from catalog.store import Shard, ShardWriter, read_entry, read_metadata, read_shard, shard_key, sweep_store, write_shard
 from catalog.verification import verify
 from catalog.workspace import Workspace
 from tasks.backends.vector_index import FaissAutoIndex
 from tasks.gallery import INDEX_SUFFIX, build_gallery, open_gallery
 from tasks.patches import _box, _check, _name, _with_margin, cut, difference_hash
-from tasks.profiles import GalleryParameters, ReplacementParameters
+from tasks.profiles import GalleryIndexParameters, GalleryParameters, ReplacementParameters
 from tasks.replacement import _choose, _close, _give_donors, _Hole, _may_replace
 
 IMAGE = {"root": "r", "path": "p", "offset": 0, "length": 1, "sha256": "s", "width": 200, "height": 100}
@@ -64,8 +64,14 @@ def patch_shards(workspace: Workspace, embeddings: np.ndarray, size: int = 90) -
     return shards
 
 
-def gallery_shard(workspace: Workspace, shards: list[Shard], index: FaissAutoIndex, key: str = "k") -> Shard:
-    context: Any = SimpleNamespace(inputs=tuple(shard.file(workspace) for shard in shards), backends={"index": index})
+def gallery_shard(
+    workspace: Workspace, shards: list[Shard], index: FaissAutoIndex, key: str = "k", max_patches: int = 10_000
+) -> Shard:
+    context: Any = SimpleNamespace(
+        inputs=tuple(shard.file(workspace) for shard in shards),
+        backends={"index": index},
+        profile=SimpleNamespace(gallery_index=GalleryIndexParameters(max_patches=max_patches)),
+    )
     return write_shard(workspace, "gallery", key, lambda writer: build_gallery(context, writer), {})
 
 
@@ -116,6 +122,36 @@ def test_one_and_four_threads_give_the_same_bytes(tmp_path, kind):
     finally:
         faiss.omp_set_num_threads(before)
     assert digests[0] == digests[1]
+
+
+def test_of_more_patches_than_fit_some_are_taken_whatever_else_there_is(workspace):
+    embeddings, index = vectors(700), make_index("flat")
+    shards = patch_shards(workspace, embeddings)
+    assert gallery_shard(workspace, shards, index, "all", max_patches=700).num_rows == 700
+    some = gallery_shard(workspace, shards, index, "some", max_patches=200)
+    fewer = gallery_shard(workspace, shards, index, "fewer", max_patches=100)
+    taken = [set(read_shard(shard.file(workspace))["region_id"].to_pylist()) for shard in (some, fewer)]
+    assert 160 < len(taken[0]) < 240 and taken[1] < taken[0]
+    gallery = open_gallery(workspace, some.file(workspace), index)
+    for number in (int(name.split("/")[1]) for name in list(taken[0])[:20]):  # row i is still vector i
+        ((found,),) = gallery.nearest(embeddings[number : number + 1], 1)
+        assert found["region_id"] == f"d/{number}/0"
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivfpq"])
+def test_filling_by_shards_is_building_an_index_per_shard_and_merging_them(kind):
+    import faiss
+
+    embeddings, index = vectors(700), make_index(kind)
+    index.expect(700, embeddings[: index.num_training(700)])
+    whole = faiss.clone_index(index._index)
+    for start in range(0, 700, 90):
+        index.add(embeddings[start : start + 90])
+        part = faiss.clone_index(whole)
+        part.reset()
+        part.add(embeddings[start : start + 90])
+        whole.merge_from(part, start if kind == "ivfpq" else 0)
+    assert faiss.serialize_index(index._index).tobytes() == faiss.serialize_index(whole).tobytes()
 
 
 def test_an_empty_gallery_finds_nothing(workspace):
