@@ -12,11 +12,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalog.digests import value_digest
 from catalog.errors import PolicyError, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest, write_manifest
 from catalog.parquet_streams import write_stream
 from catalog.policies import Condition, Policy
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_statement, stream_batches
+from catalog.reasons import Reason
+from catalog.revocation import revoked_pairs
 from catalog.schema import PAIRS, SCORE_NAMES, SCORES, VERDICTS
 from catalog.store import read_entry, read_metadata, shard_key
 from catalog.workspace import Workspace
@@ -90,7 +93,8 @@ def decide(
 ) -> Decision:
     """Give every pair of a build its verdict, unless that is done, and point the decision's manifest at it.
 
-    With ``on_record`` false the manifest stays as it is: the verdicts are only looked at.
+    Pairs that a tombstone on record withdraws are rejected as ``revoked``, whatever their scores. With ``on_record``
+    false the manifest stays as it is: the verdicts are only looked at.
 
     Raises:
         ShardError: no such build, a torn shard, or a pair_id that occurs twice.
@@ -100,13 +104,15 @@ def decide(
     if "pairs" not in source.tables:
         raise ShardError(f"{build!r} has no table of pairs: name a build, not a decision")
     inputs = {table: [shard.sha256 for shard in source.tables.get(table, [])] for table in ("pairs", "scores")}
-    parameters = {"policy": policy.as_dict(), "inputs": inputs}
+    revoked = _revoked_here(workspace, source)
+    withdrawn = {"revoked": value_digest(revoked)} if revoked else {}
+    parameters = {"policy": policy.as_dict(), "inputs": inputs, **withdrawn}
     key = shard_key("decide", parameters, [], [])
     path = workspace.table_path("verdicts", key)
     made = not path.exists()
     with open_database(threads, memory_limit) as connection:
         if made:
-            _write_verdicts(connection, workspace, source, policy, path, parameters)
+            _write_verdicts(connection, workspace, source, policy, path, parameters, revoked)
         open_table(connection, "verdicts", [path], VERDICTS)
         waterfall = _waterfall(fetch_rows(connection, load_sql("verdict_counts")), policy)
     thresholds = read_metadata(path)["thresholds"]
@@ -155,10 +161,15 @@ def _write_verdicts(
     policy: Policy,
     path: Path,
     parameters: dict[str, Any],
+    revoked: list[str],
 ) -> None:
     open_table(connection, "pairs", source.paths(workspace, "pairs"), PAIRS)
     open_table(connection, "scores", source.paths(workspace, "scores"), SCORES)
-    run_statement(connection, load_sql("candidates").replace("{scores}", _score_columns()))
+    connection.register("revoked", pa.table({"pair_id": pa.array(revoked, pa.string())}))
+    withdrawn = f"CASE WHEN p.pair_id IN (SELECT pair_id FROM revoked) THEN '{Reason.REVOKED}' END"
+    reason = f"coalesce(p.reason, {withdrawn})" if revoked else "p.reason"
+    sql = load_sql("candidates").replace("{scores}", _score_columns()).replace("{reason}", reason)
+    run_statement(connection, sql)
     _require_scores(connection, source, policy)
     thresholds = {item.name: _threshold(connection, item) for item in policy.conditions}
     num_rows = sum(shard.num_rows for shard in source.tables["pairs"])
@@ -167,6 +178,18 @@ def _write_verdicts(
     footer |= {**parameters, "thresholds": thresholds}
     batches = _distinct(_verdicts(connection, policy, thresholds), source.name)
     write_stream(path, "verdicts", VERDICTS, batches, footer, _ROW_GROUP)
+
+
+def _revoked_here(workspace: Workspace, source: Manifest) -> list[str]:
+    """pair_ids of a build, sorted, that the tombstones on record withdraw."""
+    revoked = revoked_pairs(workspace)
+    if not revoked:
+        return []
+    with open_database() as connection:
+        open_table(connection, "pairs", source.paths(workspace, "pairs"), PAIRS)
+        connection.register("revoked", pa.table({"pair_id": pa.array(revoked, pa.string())}))
+        sql = "SELECT DISTINCT pair_id FROM pairs SEMI JOIN revoked USING (pair_id) ORDER BY pair_id"
+        return [row["pair_id"] for row in fetch_rows(connection, sql)]
 
 
 def _score_columns() -> str:

@@ -4,6 +4,7 @@ Photos are the images that sources give; what a build makes from them is no dupl
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,23 @@ def read_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[Photo
         rows = fetch_rows(connection, load_sql("photos"))
     roots = Roots.read(workspace.roots_path) if workspace.roots_path.exists() else Roots({})
     roots = Roots({STORE_ROOT: workspace.data, **roots.folders})
-    photos, unread = [], {}
-    for row in rows:
-        try:
-            picture = decode_image(read_image_bytes(roots, row["image"]))
-        except RowRejected as rejected:
-            unread[row["image"]["sha256"]] = str(rejected)
-            continue
-        digest = row["image"]["sha256"]
-        photos.append(Photo(sha256=digest, hash=difference_hash(picture), names=tuple(row["names"])))
+    photos: list[Photo] = []
+    unread: dict[str, str] = {}
+    with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter to others
+        for row, value in zip(rows, pool.map(lambda row: _hash(roots, row["image"]), rows), strict=True):
+            digest = row["image"]["sha256"]
+            if isinstance(value, RowRejected):
+                unread[digest] = str(value)
+            else:
+                photos.append(Photo(sha256=digest, hash=value, names=tuple(row["names"])))
     return photos, unread
+
+
+def _hash(roots: Roots, image: Mapping[str, Any]) -> int | RowRejected:
+    try:
+        return difference_hash(decode_image(read_image_bytes(roots, image)))
+    except RowRejected as rejected:
+        return rejected
 
 
 def exact_duplicates(photos: Iterable[Photo]) -> list[Photo]:
@@ -107,6 +115,28 @@ def barred_photos(photos: Sequence[Photo], barred: Mapping[str, int | None], rad
     for i, j in pairs:
         found.setdefault(photos[i].sha256, hashed[j][0])
     return dict(sorted(found.items()))
+
+
+def photos_that_look_barred(
+    workspace: Workspace, builds: Sequence[str], looks: Sequence[tuple[int, str]]
+) -> dict[str, str]:
+    """Photos of builds that look like barred images, given as (hash, digest): digest to the barred one's.
+
+    Reads and decodes every photo of the builds, but none where ``looks`` is empty.
+
+    Raises:
+        MixError: a photo cannot be read, so nobody knows what it looks like.
+    """
+    if not looks:
+        return {}
+    photos, unread = read_photos(workspace, builds)
+    if unread:
+        first = next(iter(unread.values()))
+        raise MixError(
+            f"every photo must be readable to be compared with barred images, but {len(unread)} are not ({first}): "
+            "bring them back, or bar by SHA-256 alone"
+        )
+    return barred_photos(photos, {digest: value for value, digest in looks})
 
 
 def list_barred(folder: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.masks import decode_mask
 from catalog.policies import Condition, Policy
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
+from catalog.revocation import read_tombstones, revoked_pairs
 from catalog.roots import Roots
 from catalog.schema import MIX, PAIRS, REGIONS, SCORE_NAMES, SCORES, VERDICTS
 from catalog.store import STORE_ROOT, read_metadata
@@ -63,6 +65,7 @@ def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dic
         "verdicts": _verdicts(workspace, manifest.name, row, scores),
         "mixes": _draws(workspace, row["pair_id"]),
         "group": group,
+        "withdrawals": _withdrawals(workspace, row["pair_id"]),
     }
     return _plain(explanation)  # type: ignore[no-any-return]
 
@@ -189,6 +192,13 @@ def _draws(workspace: Workspace, pair_id: str) -> list[dict[str, Any]]:
     return mixes
 
 
+def _withdrawals(workspace: Workspace, pair_id: str) -> list[dict[str, Any]]:
+    """The tombstones on record that reach the pair, by themselves or through other pairs."""
+    if pair_id not in revoked_pairs(workspace):
+        return []
+    return [asdict(one) for one in read_tombstones(workspace) if pair_id in revoked_pairs(workspace, [one])]
+
+
 def _plain(value: Any) -> Any:
     """The value with NaN and infinity, which JSON lacks, as null."""
     if isinstance(value, dict):
@@ -219,6 +229,7 @@ def in_words(explanation: dict[str, Any]) -> str:
         ("backends", ", ".join(pair["backends"] or [])),
         ("parameters", pair["parameters"]),
         ("reversed", pair["reversed_pair_id"]),
+        ("withdrawn", _withdrawal_words(explanation["withdrawals"])),
         ("same photo", _group_words(explanation["group"])),
     )
     return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
@@ -226,6 +237,11 @@ def in_words(explanation: dict[str, Any]) -> str:
 
 def _facts(*facts: tuple[str, str | None]) -> list[str]:
     return [f"  {name:<12} {text}" for name, text in facts if text]
+
+
+def _withdrawal_words(withdrawals: list[dict[str, Any]]) -> str | None:
+    notes = (f"{one['kind']} {one['value']}" + (f" ({one['note']})" if one["note"] else "") for one in withdrawals)
+    return ", ".join(notes) or None
 
 
 def _group_words(group: list[dict[str, Any]]) -> str | None:

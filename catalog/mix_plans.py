@@ -1,6 +1,7 @@
 """Mix files: which pairs train, and how often. ``infra/mixes/*.toml``."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.digests import value_digest
+from catalog.duplicates import read_barred
 from catalog.errors import MixError
 from catalog.schema import VISION_TASKS
 from catalog.strict_toml import Fields, read_toml
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_WEIGHT = 1000.0
 _FILTERS = ("dataset", "vision_task", "edit_type")
 
@@ -57,22 +58,28 @@ class MixPlan:
     sources: tuple[MixSource, ...]
     barred: tuple[str, ...] = ()
     """SHA-256 of images that must not train (benchmark images), sorted."""
+    barred_looks: tuple[tuple[int, str], ...] = ()
+    """Perceptual hash and SHA-256 of those of them that must not train as another file either, sorted."""
 
     @classmethod
     def read(cls, path: Path) -> "MixPlan":
-        """Read a mix file. Its ``barred``, if any, is a text file beside it with one SHA-256 per line.
+        """Read a mix file. Its ``barred``, if any, is a text file beside it with an image per line: its SHA-256 and,
+        as ``python -m catalog duplicates --list-images`` writes it, its perceptual hash.
 
         Raises:
             MixError: missing or malformed.
         """
         values = read_toml(path, MixError)
         fields = Fields(values, str(path), MixError)
-        barred = _read_digests(path.parent / fields.text("barred")) if fields.has("barred") else ()
+        barred = read_barred(path.parent / fields.text("barred")) if fields.has("barred") else {}
         return cls.parse({key: value for key, value in values.items() if key != "barred"}, str(path), barred)
 
     @classmethod
-    def parse(cls, values: Any, where: str, barred: tuple[str, ...] = ()) -> "MixPlan":
-        """A plan from the values of its file; ``where`` names the file in errors."""
+    def parse(cls, values: Any, where: str, barred: Iterable[str] | Mapping[str, int | None] = ()) -> "MixPlan":
+        """A plan from the values of its file; ``where`` names the file in errors.
+
+        ``barred`` are SHA-256, or SHA-256 to perceptual hash.
+        """
         fields = Fields(values, where, MixError)
         name = fields.text("name")
         if not _NAME.fullmatch(name):
@@ -89,11 +96,15 @@ class MixPlan:
         names = [source.name for source in sources]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise fields.wrong(f"names two sources alike ({', '.join(twice)}): rename one")
-        return cls(name=name, seed=seed, sources=sources, barred=barred)
+        hashes = barred if isinstance(barred, Mapping) else {}
+        looks = sorted((value, digest) for digest, value in hashes.items() if value is not None)
+        return cls(name=name, seed=seed, sources=sources, barred=tuple(sorted(barred)), barred_looks=tuple(looks))
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON values, without comments and layout of its file."""
-        barred = {"num_images": len(self.barred), "sha256": value_digest(list(self.barred))}
+        barred: dict[str, Any] = {"num_images": len(self.barred), "sha256": value_digest(list(self.barred))}
+        if self.barred_looks:
+            barred |= {"num_looks": len(self.barred_looks), "looks_sha256": value_digest(self.barred_looks)}
         sources = [source.as_dict() for source in self.sources]
         return {"name": self.name, "seed": self.seed, "sources": sources, "barred": barred}
 
@@ -112,18 +123,3 @@ def _parse_source(fields: Fields) -> MixSource:
     if not 0 <= weight <= _MAX_WEIGHT:
         raise fields.wrong(f"needs a weight from 0 to {_MAX_WEIGHT:g}. Got {weight:g}")
     return MixSource(name=name, weight=weight, allow_empty=allow_empty, **filters)
-
-
-def _read_digests(path: Path) -> tuple[str, ...]:
-    """Digests as ``sha256sum`` prints them: the first word of each line; ``#`` starts a comment."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise MixError(f"the list of barred images {path} cannot be read ({error}): mend or remove it") from error
-    digests = set()
-    for number, line in enumerate(lines, start=1):
-        words = line.partition("#")[0].lower().split()
-        if words and not _SHA256.fullmatch(words[0]):
-            raise MixError(f"{path}, line {number}: a SHA-256 has 64 hexadecimal digits. Got {words[0]!r}")
-        digests.update(words[:1])
-    return tuple(sorted(digests))

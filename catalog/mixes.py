@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.decisions import Decision, decide
+from catalog.duplicates import photos_that_look_barred
 from catalog.errors import MixError
 from catalog.manifests import Manifest, read_manifest
 from catalog.mix_plans import MixPlan, MixSource
@@ -93,8 +94,8 @@ def build_mix(
         memory_limit: likewise.
 
     Raises:
-        MixError: nothing to train on, a source without pairs, one pair_id for two different pairs, or a
-            ``roots.json`` beside ``output`` that contradicts the workspace's.
+        MixError: nothing to train on, a source without pairs, one pair_id for two different pairs, a photo that
+            cannot be compared with barred ones, or a ``roots.json`` beside ``output`` that contradicts the workspace's.
         ShardError: no such build, or a torn shard.
         PolicyError: a build lacks scores.
     """
@@ -138,7 +139,9 @@ def _open_inputs(
     run_query(connection, "usable_pairs")
     run_query(connection, "held_out_groups")
     if plan.barred:
-        connection.register("barred_digests", pa.table({"sha256": list(plan.barred)}))
+        builds = [decision.build for decision in decisions]
+        barred = sorted({*plan.barred, *photos_that_look_barred(workspace, builds, plan.barred_looks)})
+        connection.register("barred_digests", pa.table({"sha256": barred}))
         run_query(connection, "barred_pairs")
     else:
         run_statement(connection, "CREATE TEMP TABLE barred_pairs (pair_id VARCHAR)")

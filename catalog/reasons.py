@@ -53,3 +53,6 @@ class Reason(StrEnum):
     OBJECT_REMAINS = "object_remains"  # where the object was, the picture still looks more like it than like around it
     CONSTANT_FILL = "constant_fill"  # the hole was filled with one colour, which its surroundings do not have
     BAD_INSTRUCTION = "bad_instruction"  # the instruction is empty, too long or not text
+
+    # afterwards, in verdicts alone
+    REVOKED = "revoked"  # a tombstone withdraws the pair (`catalog.revocation`)

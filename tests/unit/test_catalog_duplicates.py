@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,10 +26,15 @@ from catalog.duplicates import (
 )
 from catalog.errors import ConfigError, MixError
 from catalog.images import encode_png
+from catalog.mix_plans import MixPlan
+from catalog.mixes import build_mix
 from catalog.perceptual_hash import difference_hash, distance, near_hashes
+from catalog.policies import Policy
 from catalog.roots import record_root
 from catalog.workspace import HOME_VARIABLE, Workspace
 
+GONE = encode_png(data.rocket())
+GONE_SHA = bytes_digest(GONE)
 PHOTOS = {name: getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")}
 
 
@@ -94,8 +100,8 @@ def build(workspace: Workspace, make_build: Any, make_pair: Any, tmp_path: Path)
         image = {"root": "photos", "path": name, "offset": 0, "length": len(encoded), "sha256": bytes_digest(encoded)}
         image |= {"width": width, "height": height}
         pairs.append(make_pair(f"p{number}", dataset=name[0], group_id=image["sha256"], source_image=image))
-    gone = pairs[0]["source_image"] | {"path": "a/gone.png", "sha256": "f" * 64}
-    pairs.append(make_pair("gone", source_image=gone, group_id="f" * 64))
+    gone = pairs[0]["source_image"] | {"path": "a/gone.png", "sha256": GONE_SHA, "length": len(GONE)}
+    pairs.append(make_pair("gone", source_image=gone, group_id=GONE_SHA))
     make_build(workspace, pairs)
     record_root(workspace, "photos", folder)
     return workspace
@@ -103,7 +109,7 @@ def build(workspace: Workspace, make_build: Any, make_pair: Any, tmp_path: Path)
 
 def test_duplicates_of_a_build(build: Workspace) -> None:
     photos, unread = read_photos(build, ["build-ieiw"])
-    assert len(photos) == 3 and list(unread) == ["f" * 64] and "missing_file" in unread["f" * 64]
+    assert len(photos) == 3 and list(unread) == [GONE_SHA] and "missing_file" in unread[GONE_SHA]
     exact = exact_duplicates(photos)
     assert [photo.names for photo in exact] == [("a: a/astronaut.png", "b: b/again.png")]
     (pair,) = near_duplicates(photos)
@@ -127,6 +133,30 @@ def test_barred_images_are_known_again_by_digest_and_by_look(build: Workspace, t
     by_name = {name: found[photo.sha256] for photo in photos for name in photo.names}
     assert by_name["b: b/coffee.png"] == lines[0][:64] and by_name["b: b/small.png"] == lines[1][:64]
     assert barred_photos(photos, {"0" * 64: None}) == {}
+
+
+def test_a_mix_bars_a_benchmark_image_by_digest_and_by_look(build: Workspace, tmp_path: Path) -> None:
+    benchmark = tmp_path / "benchmark"
+    benchmark.mkdir()
+    (benchmark / "photo.png").write_bytes(encode_png(_altered(PHOTOS["astronaut"])[3]))
+    hashed, by_digest = list_barred(benchmark)[0], f"{bytes_digest(encode_png(PHOTOS['coffee']))}  coffee"
+    policy = Policy(name="all", version=1, description="", conditions=())
+    drawn = {}
+    for name, lines in {"none": [], "look": [hashed], "digest": [by_digest], "digest alone": [hashed[:64]]}.items():
+        (tmp_path / "barred.txt").write_text("\n".join(lines))
+        (tmp_path / "mix.toml").write_text('name = "m"\nbarred = "barred.txt"\n[[source]]\nname = "a"\nweight = 1.0\n')
+        plan, output = MixPlan.read(tmp_path / "mix.toml"), build.catalog / "mix.parquet"
+        if name == "look":
+            with pytest.raises(MixError, match=r"1 are not \(missing_file.*bar by SHA-256 alone"):
+                build_mix(build, ["build-ieiw"], policy, plan, output)
+            (tmp_path / "photos" / "a" / "gone.png").write_bytes(GONE)
+        drawn[name] = (
+            build_mix(build, ["build-ieiw"], policy, plan, output).num_train,
+            set(pq.read_table(output)["pair_id"].to_pylist()),
+        )
+    assert drawn["none"][1] == drawn["digest alone"][1] == {"p0", "p1", "p2", "p3", "gone"}
+    assert drawn["look"][1] == {"p3", "gone"}  # the photo twice and its smaller copy are out
+    assert drawn["digest"][1] == {"p0", "p1", "p2", "gone"}
 
 
 def test_lists_that_are_not_right_are_one_sentence(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -163,6 +164,26 @@ def test_mixes_and_checkpoints_are_traced(workspace: Workspace, make_build: Any,
     assert not any(one.checkpoint == "step-00000000" for one in found.checkpoints)
     assert json.dumps(found.as_dict())
     assert trace(workspace).pairs == ()
+
+
+def test_what_is_withdrawn_is_rejected_and_never_drawn(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    pairs = [make_pair(f"p{i}", licence="CC0" if i < 2 else "CC-BY") for i in range(6)]
+    make_build(workspace, [*pairs, make_pair("bad", licence="CC0", reason="no_change")])
+    policy = Policy.parse({"name": "all", "version": 1, "condition": []}, "test")
+    plan = MixPlan.parse({"name": "m", "source": [{"name": "all", "weight": 1.0}]}, "test")
+    before = decide(workspace, "build-ieiw", policy)
+    assert before.num_accepted == 6
+    write_tombstone(workspace, Tombstone(kind="licence", value="CC0"))
+    after = decide(workspace, "build-ieiw", policy)
+    assert {stage.name: stage.removed for stage in after.waterfall[1:]} == {"no_change": 1, "revoked": 2}
+    assert after.num_accepted == 4 and after.manifest.tables != before.manifest.tables
+    verdicts = pq.read_table(after.manifest.paths(workspace, "verdicts")[0]).to_pylist()
+    assert [row["pair_id"] for row in verdicts if row["condition"] == "revoked"] == ["p0", "p1"]
+    build_mix(workspace, ["build-ieiw"], policy, plan, workspace.catalog / "mix.parquet")
+    drawn = pq.read_table(workspace.catalog / "mix.parquet")["pair_id"].to_pylist()
+    assert sorted(drawn) == ["p2", "p3", "p4", "p5"]
+    write_tombstone(workspace, Tombstone(kind="licence", value="CC-BY-NC"))  # reaches nothing here
+    assert decide(workspace, "build-ieiw", policy).made is False
 
 
 def test_a_tombstone_is_written_once_and_never_forgotten(workspace: Workspace) -> None:
