@@ -6,6 +6,7 @@ process, so a temporary file that nobody holds is rubbish, and `sweep` may remov
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,22 @@ def publish(descriptor: int, path: Path) -> None:
     os.fsync(descriptor)
     temporary_path(path).replace(path)
     sync_folder(path.parent)
+
+
+def publish_folder(temporary: Path, folder: Path) -> None:
+    """Flush everything below ``temporary`` to disk and give it its final name."""
+    for path in sorted(temporary.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            path.chmod(0o644)  # some libraries keep their files to their owner
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(temporary)
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+    sync_folder(folder.parent)
 
 
 def write_file(path: Path, chunks: Iterable[bytes]) -> None:

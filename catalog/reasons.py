@@ -56,3 +56,4 @@ class Reason(StrEnum):
 
     # afterwards, in verdicts alone
     REVOKED = "revoked"  # a tombstone withdraws the pair (`catalog.revocation`)
+    NO_CAPTION = "no_caption"  # nothing says what the picture shows, where a caption is to be trained

@@ -25,10 +25,9 @@ import torch
 from torch import Tensor
 
 from catalog.digests import file_digest, value_digest
-from catalog.durable import TEMPORARY_SUFFIX
+from catalog.durable import TEMPORARY_SUFFIX, publish_folder
 from catalog.errors import CheckpointError
 from trainer.config import changed_fields
-from trainer.pipeline_folder import publish_folder
 
 FORMAT = 1
 
@@ -119,13 +118,17 @@ def check_checkpoint(path: Path, config: Mapping[str, Any], mix_sha256: str) -> 
             f"{path} must have the configuration of this run, but it differs ({'; '.join(changes)}): "
             "undo the change or choose another --output"
         )
+    _check_files(path, manifest)
+    return manifest
+
+
+def _check_files(path: Path, manifest: Mapping[str, Any]) -> None:
     for name, recorded in manifest["files"].items():
         file = path / name
         if not file.is_file():
             raise _torn(path, f"{name} is missing")
         if file.stat().st_size != recorded["bytes"] or file_digest(file) != recorded["sha256"]:
             raise _torn(path, f"{name} is not what was written")
-    return manifest
 
 
 def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
@@ -144,6 +147,18 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
         )
     tensors = {name: load_file(path / f"{name}.safetensors") for name in _FILES}
     return TrainingState(samples_seen=manifest["samples_seen"], **tensors)
+
+
+def read_averages(path: Path) -> dict[str, Tensor]:
+    """The moving average in a checkpoint of any run, to start another run from; all of it is checked.
+
+    Raises:
+        CheckpointError: torn.
+    """
+    from safetensors.torch import load_file
+
+    _check_files(path, _read_manifest(path))
+    return dict(load_file(path / "averages.safetensors"))
 
 
 def check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

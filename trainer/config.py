@@ -21,6 +21,11 @@ from catalog.samples import RenderStyle
 TINY_MODEL = "tiny"
 """Value of ``model`` that makes a tiny, randomly initialised checkpoint instead of loading one."""
 
+TOKENIZER = "openai/clip-vit-large-patch14"
+"""Hub id of Stable Diffusion v1's tokenizer, which single files do not hold."""
+
+Stage = Literal["pretraining_adaptation", "task_training", "human_alignment"]
+
 LATENT_STRIDE = 8
 """Pixels per latent pixel and side: Stable Diffusion's autoencoder."""
 
@@ -36,7 +41,23 @@ class TrainingConfig:
     """Name of the recipe that this configuration comes from."""
 
     model: str
-    """Where training starts: a diffusers folder, a hub id, or "tiny" (random weights, made on the spot)."""
+    """Where training starts: a diffusers folder, a .safetensors or .ckpt file in Stable Diffusion v1's original layout,
+    another run's folder or checkpoint, a hub id, or "tiny" (random weights, made on the spot)."""
+
+    tokenizer: str = TOKENIZER
+    """Folder or hub id of the tokenizer, where ``model`` is a single file; others bring their own."""
+
+    stage: Stage = "task_training"
+    """Paper section 3.3: "pretraining_adaptation" trains text-to-image on drawn masks and joints, "task_training" and
+    "human_alignment" edit the source image by instruction."""
+
+    plain_share: float = 0.5
+    """Stage pretraining_adaptation: share of mask and joint rows whose photo and caption stay as they are, so that
+    text-to-image generation survives. The paper gives no number."""
+
+    suffixes: str = ""
+    """Stage pretraining_adaptation: folder with segmentation.txt and keypoint_detection.txt, your own wordings of
+    what was drawn; empty = those in trainer/suffixes."""
 
     image_size: int = 256
     """Side of the square training images, pixels (paper section 4.1)."""
@@ -112,6 +133,11 @@ class TrainingConfig:
         for rule, holds, field, remedy in _rules(self):
             if not holds:
                 raise ConfigError(f"{field} must be {rule}, got {getattr(self, field)!r}: {remedy}")
+
+    @property
+    def image_condition(self) -> bool:
+        """Whether the UNet gets the source image: in all stages but the first."""
+        return self.stage != "pretraining_adaptation"
 
     def with_overrides(self, assignments: Iterable[str]) -> "TrainingConfig":
         """This configuration with ``field=value`` texts applied, as given to ``--set``.
@@ -220,7 +246,9 @@ def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
     """Fields that decide what is learned and differ, each as ``name: saved -> current``."""
-    before, now = flat_values(saved), flat_values(current)
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+    known = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING}
+    before, now = known | flat_values(saved), flat_values(current)  # fields newer than the saved run: as they were
     names = sorted((before.keys() | now.keys()) - RUN_ONLY_FIELDS)
     return [f"{n}: {before.get(n)} -> {now.get(n)}" for n in names if before.get(n) != now.get(n)]
 
@@ -235,7 +263,7 @@ def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
             "image_size",
             f"use {size}",
         ),
-        ("a folder, a hub id or 'tiny'", bool(config.model), "model", "name one"),
+        ("a folder, a file, a hub id or 'tiny'", bool(config.model), "model", "name one"),
         ("positive and finite", _positive(config.learning_rate), "learning_rate", "the paper's is 1e-4"),
         ("in [0, 1)", 0 <= config.adam_beta1 < 1, "adam_beta1", "the usual value is 0.9"),
         ("in [0, 1)", 0 <= config.adam_beta2 < 1, "adam_beta2", "the usual value is 0.999"),
@@ -243,6 +271,8 @@ def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
         ("0 or more", _not_negative(config.weight_decay), "weight_decay", "0 turns it off"),
         ("0 or more", _not_negative(config.max_grad_norm), "max_grad_norm", "0 turns clipping off"),
         ("in [0, 1)", 0 <= config.ema_decay < 1, "ema_decay", "the paper's is 0.9999"),
+        ("in [0, 1]", 0 <= config.plain_share <= 1, "plain_share", "half is the default"),
+        ("a folder or a hub id", bool(config.tokenizer), "tokenizer", "leave it away for Stable Diffusion v1's"),
         ("0 or more", config.seed >= 0, "seed", "any whole number from 0 on does"),
         ("0 or more", config.num_workers >= 0, "num_workers", "0 renders in the training process"),
     ]

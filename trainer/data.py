@@ -8,6 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from catalog.errors import RowRejected, UserError
 from catalog.roots import Roots
 from catalog.samples import render_sample
 from catalog.schema import VISION_TASKS
+from trainer.adaptation import SUFFIXES, render_adaptation
 from trainer.config import LATENT_STRIDE, TrainingConfig
 from trainer.diffusion import CONDITIONING_DROPOUT, NUM_TIMESTEPS
 from trainer.plan import TrainingPlan
@@ -83,7 +85,7 @@ class TrainingSample:
     instruction: str
     """As the text encoder gets it: empty where the text was dropped."""
     source: np.ndarray
-    """uint8 (S, S, 3) RGB."""
+    """uint8 (S, S, 3) RGB; without a pixel in stage 1."""
     target: np.ndarray
     draw: Draw
     rejected: RejectedRow | None = None
@@ -107,7 +109,7 @@ class Batch:
     vision_tasks: list[str]
     instructions: list[str]
     sources: Tensor
-    """uint8 (B, S, S, 3) RGB."""
+    """uint8 (B, S, S, 3) RGB; without a pixel in stage 1."""
     targets: Tensor
     keep_image: Tensor
     """float32 (B,): 0 where the image condition was dropped, else 1."""
@@ -130,6 +132,7 @@ class TrainingSamples(Dataset[TrainingSample]):
         self._roots = roots
         self._config = config
         self._options = config.render.at_size(config.image_size)
+        self._no_source = np.zeros((0, 0, 3), np.uint8)
 
     def __getitem__(self, index: int) -> TrainingSample:
         """Render one sample. What cannot be rendered is returned, not raised: the loop tells all ranks."""
@@ -137,18 +140,35 @@ class TrainingSamples(Dataset[TrainingSample]):
         row: Mapping[str, Any] = _UNREAD_ROW
         try:
             row = self._plan.row(index)
-            sample = render_sample(row, self._roots, seed=self._config.seed, index=index, options=self._options)
+            instruction, source, target = self._render(row, index)
         except UserError as error:
             return self._reject(index, row, drawn, error)
         return TrainingSample(
             index=index,
             pair_id=row["pair_id"],
             vision_task=row["vision_task"],
-            instruction="" if drawn.drop_text else sample.instruction,
-            source=sample.source,
-            target=sample.target,
+            instruction="" if drawn.drop_text else instruction,
+            source=source,
+            target=target,
             draw=drawn,
         )
+
+    def _render(self, row: Mapping[str, Any], index: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """Text, source and target; in stage 1 there is no source."""
+        config, options = self._config, self._options
+        if config.image_condition:
+            sample = render_sample(row, self._roots, seed=config.seed, index=index, options=options)
+            return sample.instruction, sample.source, sample.target
+        pair = render_adaptation(
+            row,
+            self._roots,
+            seed=config.seed,
+            index=index,
+            options=options,
+            plain_share=config.plain_share,
+            suffixes=Path(config.suffixes) if config.suffixes else SUFFIXES,
+        )
+        return pair.prompt, self._no_source, pair.picture
 
     def _reject(self, index: int, row: Mapping[str, Any], drawn: Draw, error: UserError) -> TrainingSample:
         reason, detail = None, str(error)
@@ -160,7 +180,7 @@ class TrainingSamples(Dataset[TrainingSample]):
             pair_id=row["pair_id"],
             vision_task=row["vision_task"],
             instruction="",
-            source=black,
+            source=black if self._config.image_condition else self._no_source,
             target=black,
             draw=drawn,
             rejected=RejectedRow(index, row["position"], row["pair_id"], reason, detail),

@@ -68,6 +68,11 @@ def edit(
     _check(images, instructions, seeds, num_steps)
     if guidance not in get_args(Guidance):
         raise ConfigError(f"guidance must be ip2p or official, got {guidance!r}: choose one of them")
+    if models.unet.config.in_channels != 8:
+        raise ConfigError(
+            "edits need a network that takes the source image, but this one is of stage pretraining_adaptation: "
+            "give a checkpoint of task_training or human_alignment"
+        )
     if not len(images):
         return []
     scheduler = _make_scheduler(sampler)

@@ -59,11 +59,12 @@ class Learner:
         noise, timesteps = batch.noise.to(device), batch.timesteps.to(device)
         with self._precision():
             latents = self.models.encode_targets(_scale(batch.targets, device), batch.target_noise.to(device))
-            condition = self.models.encode_sources(_scale(batch.sources, device))
-            condition = condition * batch.keep_image.to(device).view(-1, 1, 1, 1)
             texts = self.models.encode_texts(batch.instructions)  # (B, 77, C)
-            noisy = add_noise(latents.float(), noise, timesteps, self._levels)
-            inputs = torch.cat([noisy, condition.float()], dim=1)  # (B, 8, h, w)
+            inputs = add_noise(latents.float(), noise, timesteps, self._levels)
+            if self._config.image_condition:
+                condition = self.models.encode_sources(_scale(batch.sources, device))
+                condition = condition * batch.keep_image.to(device).view(-1, 1, 1, 1)
+                inputs = torch.cat([inputs, condition.float()], dim=1)  # (B, 8, h, w)
             predicted = self._unet(inputs, timesteps, encoder_hidden_states=texts).sample
         return noise_losses(predicted, noise)
 

@@ -46,7 +46,7 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
     Raises:
         ConfigError, MixError, CheckpointError, TrainingError: one clear sentence, the same on every rank.
     """
-    plan = TrainingPlan(mix)
+    plan = TrainingPlan(mix, () if config.image_condition else ("source_caption", "target_caption"))
     roots = Roots.read(mix.parent / "roots.json")
     with start_ranks(config.device) as ranks, exact_arithmetic(config), StopRequest() as stop:
         # Networks, optimizer and moving average, as they were after the newest checkpoint.
@@ -56,7 +56,8 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
             _prepare(folder, config, is_new=checkpoint is None)
         ranks.wait()
         start = str(folder.tiny_model) if config.model == TINY_MODEL else config.model
-        learner = Learner(load_models(start).to(ranks.device), config, ranks)
+        models = load_models(start, image_condition=config.image_condition, tokenizer=config.tokenizer)
+        learner = Learner(models.to(ranks.device), config, ranks)
         identity = Identity(config.to_json(), plan.sha256, frozen_digest(learner.models))
         first_step = 0
         if checkpoint is not None:

@@ -1,7 +1,7 @@
-"""The networks: Stable Diffusion's UNet, autoencoder and text encoder, from a diffusers folder or hub id.
+"""The networks: Stable Diffusion's UNet, autoencoder and text encoder, and how they are loaded and used.
 
 Images are float32 (B, 3, S, S) in [-1, 1]; latents float32 (B, 4, S/8, S/8); text states (B, 77, C). Only the
-UNet is trained. Nothing is unpickled: weights come from safetensors, and every tensor must arrive.
+UNet is trained. Every tensor must arrive, and nothing in a file is run (`trainer.plain_checkpoints`).
 """
 
 import hashlib
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from catalog.errors import CheckpointError
-from trainer.config import LATENT_STRIDE
+from trainer.checkpoint import check_tensors, read_averages
+from trainer.config import LATENT_STRIDE, TOKENIZER
 from trainer.diffusion import schedule_differences
-
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_WEIGHTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
+from trainer.single_file import read_single_file
+from trainer.starting_points import find_start
 
 _HARMLESS = frozenset({"text_model.embeddings.position_ids", "embeddings.position_ids"})
 """Constant counters that older files store and newer text encoders compute."""
@@ -30,7 +30,7 @@ class Models:
     """Everything that turns images and instructions into predictions of noise."""
 
     unet: Any
-    """diffusers UNet2DConditionModel: 4 noisy latent channels, then 4 of the source image."""
+    """diffusers UNet2DConditionModel: 4 noisy latent channels, then 4 of the source image (none in stage 1)."""
     autoencoder: Any
     """diffusers AutoencoderKL, frozen."""
     text_encoder: Any
@@ -88,38 +88,84 @@ class Models:
         return images
 
 
-def load_models(place: str | Path) -> Models:
-    """Load a text-to-image or image-editing checkpoint and give its UNet 8 input channels.
+def load_models(place: str | Path, *, image_condition: bool | None = True, tokenizer: str = TOKENIZER) -> Models:
+    """Load a text-to-image or image-editing checkpoint.
 
     Args:
-        place: diffusers folder (``unet/``, ``vae/``, ``text_encoder/``, ``tokenizer/``, ``scheduler/``) or hub id.
+        place: folder, file, run, checkpoint of a run, or hub id: see `trainer.starting_points`.
+        image_condition: True: give the UNet 8 input channels where it has 4; False: it must have 4; None: as it is.
+        tokenizer: folder or hub id of the tokenizer of a single file, which has none of its own.
 
     Raises:
-        CheckpointError: not found, not safetensors, a tensor missing, left over or of another shape, or
-            another kind of model than Stable Diffusion v1.
+        CheckpointError: not found, a tensor missing, left over or of another shape, or another kind of model than
+            Stable Diffusion v1.
     """
+    hide_progress_bars()
+    start = find_start(str(place))
+    if start.file is not None:
+        unet, vae, text_encoder = read_single_file(start.file)
+        models = Models(unet, vae, text_encoder, _load_tokenizer(tokenizer))
+    else:
+        assert start.folder is not None
+        models = _load_folder(start.folder)
+    name = start.file or start.folder
+    _check_shapes(models, name)
+    if start.checkpoint is not None:
+        _replace_weights(models.unet, start.checkpoint)
+    if image_condition and models.unet.config.in_channels == 4:
+        add_image_channels(models.unet)
+    if image_condition is False and models.unet.config.in_channels != 4:
+        raise CheckpointError(
+            f"{name} must be a text-to-image checkpoint, but its UNet takes the source image too: "
+            "start stage pretraining_adaptation from Stable Diffusion v1"
+        )
+    for network in (models.autoencoder, models.text_encoder):
+        network.requires_grad_(False).eval()
+    models.unet.requires_grad_(True)
+    return models
+
+
+def _load_folder(folder: Path) -> Models:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
 
-    folder = _find_folder(str(place))
-    hide_progress_bars()
     _check_schedule(folder)
-    unet = _load(UNet2DConditionModel, folder, "unet", torch_dtype=torch.float32, low_cpu_mem_usage=False)
-    vae = _load(AutoencoderKL, folder, "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False)
-    text_encoder = _load(CLIPTextModel, folder, "text_encoder", dtype=torch.float32)
+    return Models(
+        unet=_load(UNet2DConditionModel, folder, "unet", torch_dtype=torch.float32, low_cpu_mem_usage=False),
+        autoencoder=_load(AutoencoderKL, folder, "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False),
+        text_encoder=_load(CLIPTextModel, folder, "text_encoder", dtype=torch.float32),
+        tokenizer=_load_tokenizer(str(folder / "tokenizer")),
+    )
+
+
+def _load_tokenizer(place: str) -> Any:
+    """A folder, the folder ``tokenizer`` in it, or a hub id."""
+    from transformers import CLIPTokenizer
+
+    folder = Path(place)
+    folder = folder / "tokenizer" if (folder / "tokenizer").is_dir() else folder
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
+        if not folder.is_dir():
+            return CLIPTokenizer.from_pretrained(place)
+        if not any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json")):
+            raise OSError("there is neither vocab.json nor tokenizer.json")  # the library would make an empty one
+        return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}/tokenizer must be a CLIP tokenizer: {_first_line(error)}") from error
-    models = Models(unet=unet, autoencoder=vae, text_encoder=text_encoder, tokenizer=tokenizer)
-    _check_shapes(models, folder)
-    if unet.config.in_channels == 4:
+        raise CheckpointError(
+            f"{place} must be a CLIP tokenizer ({_first_line(error)}): give the folder of one; where the model is a "
+            "single file, with --set tokenizer= or --tokenizer"
+        ) from error
+
+
+def _replace_weights(unet: Any, checkpoint: Path) -> None:
+    """The moving average of a run's checkpoint for the UNet; it gets the input channels of that run first."""
+    weights = read_averages(checkpoint)
+    first = weights.get("conv_in.weight")
+    if first is not None and first.shape[1] == 2 * unet.config.in_channels == 8:
         add_image_channels(unet)
-    for network in (vae, text_encoder):
-        network.requires_grad_(False).eval()
-    unet.requires_grad_(True)
-    return models
+    check_tensors(checkpoint, weights, dict(unet.named_parameters()))
+    unet.load_state_dict(weights)
 
 
 @torch.no_grad()
@@ -151,31 +197,6 @@ def frozen_digest(models: Models) -> str:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _find_folder(place: str) -> Path:
-    """The local folder behind ``place``; a hub id is downloaded, or taken from the cache when offline."""
-    folder = Path(place)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        patterns = ["model_index.json", "tokenizer/*", "scheduler/*.json"]
-        for part, stem in _WEIGHTS.items():  # not the variants (fp16, non_ema) and not the pickled copies
-            patterns += [f"{part}/*.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-*-of-*.safetensors"]
-        try:
-            folder = Path(snapshot_download(place, allow_patterns=patterns))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"model must be a diffusers folder or a hub id that can be reached or is cached, got {place!r}: "
-                f"give the path of a downloaded checkpoint ({_first_line(error)})"
-            ) from error
-    for part in _PARTS:
-        if not (folder / part).is_dir():
-            raise CheckpointError(
-                f"{folder} must be a checkpoint in the diffusers layout, but has no {part}/: "
-                "give the folder that holds model_index.json"
-            )
-    return folder
 
 
 def _load(kind: Any, folder: Path, part: str, **options: Any) -> Any:
@@ -211,7 +232,7 @@ def _check_schedule(folder: Path) -> None:
         )
 
 
-def _check_shapes(models: Models, folder: Path) -> None:
+def _check_shapes(models: Models, folder: Path | None) -> None:
     unet, vae, text = models.unet.config, models.autoencoder.config, models.text_encoder.config
     rules = [
         ("input channels of the UNet", unet.in_channels, (4, 8)),

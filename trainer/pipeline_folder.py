@@ -1,12 +1,15 @@
-"""Writes networks as a diffusers pipeline folder: ``StableDiffusionInstructPix2PixPipeline.from_pretrained``."""
+"""Writes networks as a diffusers pipeline folder, for ``DiffusionPipeline.from_pretrained``.
+
+With 8 input channels it is a ``StableDiffusionInstructPix2PixPipeline``; with 4, of stage 1, a
+``StableDiffusionPipeline``.
+"""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from catalog.durable import TEMPORARY_SUFFIX, sync_folder
+from catalog.durable import TEMPORARY_SUFFIX, publish_folder
 from trainer.diffusion import SCHEDULE
 from trainer.models import Models, hide_progress_bars
 
@@ -33,24 +36,8 @@ def write_pipeline(folder: Path, models: Models) -> None:
     models.text_encoder.save_pretrained(temporary / "text_encoder")
     models.tokenizer.save_pretrained(temporary / "tokenizer")
     _write_json(temporary / "scheduler" / "scheduler_config.json", _scheduler_config())
-    _write_json(temporary / "model_index.json", _model_index())
+    _write_json(temporary / "model_index.json", _model_index(models.unet.config.in_channels))
     publish_folder(temporary, folder)
-
-
-def publish_folder(temporary: Path, folder: Path) -> None:
-    """Flush everything below ``temporary`` to disk and give it its final name."""
-    for path in sorted(temporary.rglob("*")):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            path.chmod(0o644)  # safetensors keeps its files to their owner
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    sync_folder(temporary)
-    if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
-    sync_folder(folder.parent)
 
 
 def _scheduler_config() -> dict[str, Any]:
@@ -58,9 +45,9 @@ def _scheduler_config() -> dict[str, Any]:
     return {"_class_name": "EulerAncestralDiscreteScheduler", "_diffusers_version": _version(), **SCHEDULE}
 
 
-def _model_index() -> dict[str, Any]:
+def _model_index(in_channels: int) -> dict[str, Any]:
     return {
-        "_class_name": "StableDiffusionInstructPix2PixPipeline",
+        "_class_name": "StableDiffusionInstructPix2PixPipeline" if in_channels == 8 else "StableDiffusionPipeline",
         "_diffusers_version": _version(),
         "requires_safety_checker": False,
         **_CLASSES,

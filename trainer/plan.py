@@ -7,6 +7,7 @@ were in step k?" needs no log: they are the positions (k * B + j) mod N for j in
 import bisect
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,18 @@ _ROW_GROUPS_IN_MEMORY = 2
 class TrainingPlan:
     """The training rows of a mix file, safe to hand to data-loader processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more_columns: Sequence[str] = ()) -> None:
         """Check the columns and that the positions are 0..N-1 in order.
+
+        Args:
+            path: the mix.
+            more_columns: what `row` gives beside the columns that rendering needs.
 
         Raises:
             MixError: missing, torn, not a mix, or without training rows.
         """
         self.path = path
+        self._columns = [*_COLUMNS, *more_columns]
         self.sha256 = mix_digest(path)
         with reading_mix(path):
             self._read_starts(_open(path))
@@ -75,7 +81,7 @@ class TrainingPlan:
             with reading_mix(self.path):
                 if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
                     self._file = (os.getpid(), _open(self.path))
-                self._groups[group] = self._file[1].read_row_group(group, list(_COLUMNS), use_threads=False)
+                self._groups[group] = self._file[1].read_row_group(group, self._columns, use_threads=False)
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)

@@ -70,6 +70,9 @@ def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
         ("max_grad_norm=inf", "max_grad_norm"),
         ("ema_decay=1", "ema_decay"),
         ("seed=-1", "seed"),
+        ("plain_share=1.5", "plain_share"),
+        ("tokenizer=", "tokenizer"),
+        ("stage=alignment", "one of pretraining_adaptation, task_training, human_alignment"),
         ("num_workers=-1", "num_workers"),
         ("num_steps=0", "num_steps must be 1 or more, got 0"),
         ("global_batch_size=0", "global_batch_size"),
@@ -101,7 +104,7 @@ def test_a_wrong_override_is_one_sentence(assignment: str, sentence: str) -> Non
 
 
 def test_unknown_recipe() -> None:
-    with pytest.raises(ConfigError, match="demo, paper"):
+    with pytest.raises(ConfigError, match="demo, miniature, pretraining_adaptation"):
         make_config("demo2")
 
 
@@ -111,6 +114,12 @@ def test_only_fields_that_decide_what_is_learned_count_as_changes() -> None:
     other = make_config("demo").with_overrides(["seed=1", "learning_rate=0.5"]).to_json()
     assert changed_fields(saved, longer) == []
     assert changed_fields(saved, other) == ["learning_rate: 0.001 -> 0.5", "seed: 0 -> 1"]
+
+
+def test_a_run_of_an_older_version_goes_on_with_the_fields_that_are_new_since() -> None:
+    saved = {name: value for name, value in make_config("demo").to_json().items() if name not in ("stage", "tokenizer")}
+    assert changed_fields(saved, make_config("demo").to_json()) == []
+    assert changed_fields(saved, make_config("pretraining_adaptation").to_json())[-1].startswith("stage: task_training")
 
 
 def test_configuration_is_frozen() -> None:

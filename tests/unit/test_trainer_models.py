@@ -186,6 +186,6 @@ def test_a_folder_of_another_layout_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["./not/there", "no-such-owner/no-such-model"])
 def test_a_model_that_cannot_be_found_is_one_sentence(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(CheckpointError, match="diffusers folder or a hub id") as caught:
+    with pytest.raises(CheckpointError, match="diffusers folder, a checkpoint file, a run, or a hub id") as caught:
         load_models(place)
     assert "\n" not in str(caught.value)
