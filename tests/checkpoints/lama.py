@@ -12,7 +12,7 @@ class TinyLama(nn.Module):
     """Images (N, 3, H, W) in [0, 1] and masks (N, 1, H, W) -> images in [0, 1]; outside the mask they stay.
 
     Like the published export it composites inside, and sees the far border of the image: the mean over everything
-    stands for LaMa's Fourier convolutions.
+    stands for LaMa's Fourier convolutions. A ripple stands for texture: a fill of one colour is rejected.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,8 @@ class TinyLama(nn.Module):
         hole = mask.to(image.dtype)
         seen = torch.cat([image * (1 - hole), hole], dim=1)
         features = torch.relu(self.near(seen) + self.far(seen.mean(dim=[2, 3], keepdim=True)))
-        fill = torch.sigmoid(2 * self.last(features))
+        columns = torch.arange(image.shape[3], device=image.device, dtype=image.dtype)
+        fill = torch.sigmoid(2 * self.last(features) + torch.sin(columns))
         return hole * fill + (1 - hole) * image
 
 
