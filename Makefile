@@ -57,7 +57,7 @@ check: $(STAMP) ## ruff, mypy, layers between packages, README against the code
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/unit/test_docs.py tests/unit/test_layout.py
 
-bench: $(STAMP) ## performance figures into tests/benchmarks/results.json; ONLY=name picks one
+bench: $(STAMP) ## performance figures into tests/benchmarks/results.json; ONLY='name ...' picks some
 	@$(BIN)/python tests/benchmarks/run.py $(ONLY)
 
 pins: $(STAMP) ## write requirements.txt anew from pyproject.toml

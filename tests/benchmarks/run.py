@@ -59,7 +59,7 @@ def run_one(name: str) -> bool:
 
 
 def main() -> int:
-    """Run the named benchmarks, or all, each in a process of its own. Exit status 1 where a goal is missed."""
+    """Run the named benchmarks, or all, those of one file in one process. Exit status 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="benchmarks to run (default: all)")
     names = parser.parse_args().names
@@ -67,13 +67,18 @@ def main() -> int:
     if unknown := [name for name in names if name not in known]:
         sys.stderr.write(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(known)}\n")
         return 2
-    if len(names) == 1:
-        return 0 if run_one(names[0]) else 1
+    files: dict[str, list[str]] = {}
+    for name in names or known:
+        files.setdefault(known[name].__module__, []).append(name)
+    if len(files) == 1:
+        return 0 if all([run_one(name) for name in names or known]) else 1
     failed = [
-        name for name in names or known if subprocess.run([sys.executable, __file__, name], check=False).returncode
+        ", ".join(group)
+        for group in files.values()
+        if subprocess.run([sys.executable, __file__, *group], check=False).returncode
     ]
     if failed:
-        sys.stdout.write(f"missed or failed: {', '.join(failed)}\n")
+        sys.stdout.write(f"missed or failed among: {'; '.join(failed)}\n")
     return 1 if failed else 0
 
 
