@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigError
-from tasks import replay_command
+from tasks import doctor_command, replay_command
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "doctor": doctor_command.main,
     "replay": replay_command.main,
 }
 """Subcommand to what runs it. The first line of its module's docstring says what it does."""

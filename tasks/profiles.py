@@ -16,6 +16,7 @@ from catalog.strict_toml import read_toml
 from tasks.backends.registry import ROLES
 
 _Parameters = TypeVar("_Parameters")
+_PACKAGED = Path(__file__).parents[1] / "infra" / "profiles"
 _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -248,6 +249,18 @@ def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Prof
     for name, new in (overrides or {}).items():
         _override(value, name, new)
     return _parse(value, str(path))
+
+
+def find_profile(name: str) -> Path:
+    """The file behind a profile's path, or its name in ``infra/profiles``. Raises ConfigError."""
+    path = Path(name)
+    packaged = _PACKAGED / f"{name}.toml"
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    if not packaged.is_file():
+        known = ", ".join(sorted(one.stem for one in _PACKAGED.glob("*.toml")))
+        raise ConfigError(f"a profile is a TOML file or one of {known}. Got {name!r}")
+    return packaged
 
 
 def profile_of_build(manifest: Manifest, overrides: Mapping[str, Any] | None = None) -> Profile:

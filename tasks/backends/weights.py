@@ -19,7 +19,7 @@ HUB_PREFIX = "hf-hub:"
 LOCAL_PREFIX = "local-dir:"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*(@[A-Za-z0-9._/-]+)?")
-_FILE_SUFFIXES = {".bin", ".ckpt", ".json", ".npy", ".npz", ".onnx", ".pt", ".pth", ".safetensors"}
+FILE_SUFFIXES = {".bin", ".ckpt", ".json", ".npy", ".npz", ".onnx", ".pt", ".pth", ".safetensors"}
 _HARMLESS = {"position_ids"}
 """Last names of buffers that older files hold and newer libraries compute: no tensor of a network."""
 
@@ -189,7 +189,7 @@ def _local(name: str, what: str) -> Path | None:
     path = Path(name.removeprefix(LOCAL_PREFIX)).expanduser()
     if path.exists():
         return path
-    only_a_path = name.startswith(LOCAL_PREFIX) or path.suffix in _FILE_SUFFIXES or not _HUB_ID.fullmatch(name)
+    only_a_path = name.startswith(LOCAL_PREFIX) or path.suffix in FILE_SUFFIXES or not _HUB_ID.fullmatch(name)
     if only_a_path or Path(path.parts[0]).is_dir():
         raise BackendError(f"{what}: weights must be there, but there is no {path}: download them or mend the path")
     return None
