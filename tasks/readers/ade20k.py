@@ -27,7 +27,7 @@ import numpy as np
 from catalog.errors import SourceError
 from tasks.readers.json_records import JsonRecords
 from tasks.readers.phrases import referring_phrases
-from tasks.readers.reader_options import complete_options, require_choice
+from tasks.readers.reader_options import complete_options, require_choice, require_flag
 from tasks.readers.records import FileReader, SourceImage, SourceRegion
 from tasks.readers.run_length import encode_run_length
 
@@ -50,8 +50,7 @@ class Ade20kReader(FileReader):
     def __post_init__(self) -> None:
         self.options = complete_options("ade20k", self.options, {"split": "train", "parts": False})
         require_choice("ade20k", "split", self.options["split"], tuple(FOLDERS))
-        if not isinstance(self.options["parts"], bool):
-            raise SourceError(f"Option parts of reader ade20k must be true or false; got {self.options['parts']!r}.")
+        require_flag("ade20k", "parts", self.options["parts"])
 
     def read(self) -> Iterator[SourceImage]:
         """Every annotated image of the split, by file name. Raises SourceError for a wrong folder."""

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from catalog.errors import RowRejected, SourceError
+from catalog.errors import RowRejected
 from catalog.images import read_source_file
 from tasks.readers.enhancement import EnhancementReader
 from tasks.readers.layouts import find_folder
 from tasks.readers.mask_pictures import white_mask
 from tasks.readers.paired_folders import FilePair, pair_files
+from tasks.readers.reader_options import require_flag
 from tasks.readers.records import SourceRegion
 
 _SOURCE, _TARGET = "Watermarked_image", "Watermark_free_image"
@@ -47,8 +48,7 @@ class ClwdReader(EnhancementReader):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.options["masks"], bool):
-            raise SourceError(f"Option masks of reader clwd must be true or false; got {self.options['masks']!r}.")
+        require_flag(self.kind, "masks", self.options["masks"])
 
     def _pairs(self, root: Path) -> list[FilePair]:
         split = self.options["split"]

@@ -14,9 +14,9 @@ Of the last two the reader's ``fetch`` gives the bytes, and the ingest step copi
 import re
 from dataclasses import dataclass
 
-_STRETCH = re.compile(r"(?P<path>[^#]+)#(?P<offset>[0-9]{1,18})\+(?P<length>[0-9]{1,18})/.+", re.S)
-_CELL = re.compile(r"(?P<path>[^#]+)#(?P<row>[0-9]{1,18})/(?P<column>.+)", re.S)
-_MEMBER = re.compile(r"(?P<path>[^#]+)#/(?P<member>.+)", re.S)
+_STRETCH = re.compile(r"(?P<path>.+?)#(?P<offset>[0-9]{1,18})\+(?P<length>[0-9]{1,18})/.+", re.S)
+_CELL = re.compile(r"(?P<path>.+?)#(?P<row>[0-9]{1,18})/(?P<column>.+)", re.S)
+_MEMBER = re.compile(r"(?P<path>.+?)#/(?P<member>.+)", re.S)
 
 
 @dataclass(frozen=True)

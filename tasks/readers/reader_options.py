@@ -32,6 +32,12 @@ def require_integer(kind: str, name: str, value: Any, minimum: int, maximum: int
         )
 
 
+def require_flag(kind: str, name: str, value: Any) -> None:
+    """Raises SourceError unless ``value`` is true or false."""
+    if not isinstance(value, bool):
+        raise SourceError(f"Option {name} of reader {kind} must be true or false; got {value!r}.")
+
+
 def require_text(kind: str, name: str, value: Any) -> None:
     """Raises SourceError unless ``value`` is None or a string that is not empty."""
     if value is not None and not (isinstance(value, str) and value):

@@ -13,9 +13,17 @@ from tasks.readers.clwd import ClwdReader
 from tasks.readers.coco import CocoReader
 from tasks.readers.cocostuff import CocoStuffReader
 from tasks.readers.crowdpose import CrowdPoseReader
+from tasks.readers.edit_pairs import EditPairsReader
+from tasks.readers.editing_sets import AnyEditReader, HqEditReader, OmniEditReader, UltraEditReader
+from tasks.readers.gier import GierReader
 from tasks.readers.gopro import GoProReader
+from tasks.readers.gqa_inpaint import GqaInpaintReader
 from tasks.readers.humanart import HumanArtReader
+from tasks.readers.ieiw import IeiwReader
+from tasks.readers.imgedit import ImgEditReader
+from tasks.readers.instructpix2pix import InstructPix2PixReader
 from tasks.readers.lvis import LvisReader
+from tasks.readers.magicbrush import MagicBrushReader
 from tasks.readers.mpii import MpiiReader
 from tasks.readers.openimages import OpenImagesReader
 from tasks.readers.pascal_context import PascalContextReader
@@ -34,16 +42,26 @@ READERS: dict[str, Callable[..., Reader]] = {
     "ade20k_150": SceneParseReader,
     "ade20k_847": Ade20kFullReader,
     "aic": AicReader,
+    "anyedit": AnyEditReader,
     "ap10k": Ap10kReader,
     "clwd": ClwdReader,
     "coco": CocoReader,
     "cocostuff": CocoStuffReader,
     "crowdpose": CrowdPoseReader,
+    "edit_pairs": EditPairsReader,
+    "gier": GierReader,
     "gopro": GoProReader,
+    "gqa_inpaint": GqaInpaintReader,
     "grefcoco": GRefCocoReader,
+    "hq_edit": HqEditReader,
     "humanart": HumanArtReader,
+    "ieiw": IeiwReader,
+    "imgedit": ImgEditReader,
+    "instructpix2pix": InstructPix2PixReader,
     "lvis": LvisReader,
+    "magicbrush": MagicBrushReader,
     "mpii": MpiiReader,
+    "omniedit": OmniEditReader,
     "openimages": OpenImagesReader,
     "pascal_context": PascalContextReader,
     "phrasecut": PhraseCutReader,
@@ -56,6 +74,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "sample": SampleReader,
     "sidd": SiddReader,
     "synthetic": SyntheticReader,
+    "ultraedit": UltraEditReader,
     "voc": VocReader,
 }
 

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from catalog.errors import RowRejected, SourceError
 from catalog.images import read_source_file
 from tasks.readers.locations import Location, locate_packed
-from tasks.readers.reader_options import complete_options
+from tasks.readers.reader_options import complete_options, require_flag
 from tasks.readers.records import FileReader, SourceImage
 from tasks.readers.sa1b_archive import read_archive
 from tasks.readers.sa1b_folders import MAX_DEPTH, walk_files
@@ -41,8 +41,7 @@ class Sa1bReader(FileReader):
 
     def __post_init__(self) -> None:
         self.options = complete_options("sa1b", self.options, {"packed": False})
-        if not isinstance(self.options["packed"], bool):
-            raise SourceError(f"Option packed of reader sa1b must be true or false; got {self.options['packed']!r}.")
+        require_flag("sa1b", "packed", self.options["packed"])
 
     def read(self) -> Iterator[SourceImage]:
         """Every record. Raises SourceError for a wrong folder, or an archive that is cut short."""
