@@ -1,138 +1,25 @@
-"""Instructions worded from annotations: colour names, templates, and the sentences made of them.
+"""Instructions worded from annotations: sentences made of templates, colours and names.
 
 A segmentation or keypoint pair has no instruction of its own: each time it is drawn it gets a fresh colour and a
-fresh wording (paper section 4.1). The templates are text files in ``catalog/templates``, one sentence a line, ten for
-each task written by hand (paper section 3.1). The paper then lets an LLM multiply them: put longer files of the same
-names into a folder of your own and pass that folder.
-
-    segmentation.txt        {object} {color}
-    keypoint_detection.txt  {person}, and the part in [brackets], repeated for each joint: {color} {joint}
-    deblurring.txt, denoising.txt, watermark_removal.txt      no slots
+fresh wording (paper section 4.1).
 """
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from string import Formatter
-from typing import Literal, get_args
 
 import numpy as np
 
-from catalog.errors import ConfigError, RowRejected
+from catalog.errors import RowRejected
+from catalog.instruction_templates import SLOTS, read_templates
 from catalog.reasons import Reason
+from catalog.render_styles import TEMPLATES, JointSentences, Repair
 
-Rgb = tuple[int, int, int]
-ColorRule = Literal["corrected", "official"]
-
-COLORS: dict[str, Rgb] = {
-    "red": (255, 0, 0),
-    "green": (0, 255, 0),
-    "blue": (0, 0, 255),
-    "yellow": (255, 255, 0),
-    "cyan": (0, 255, 255),
-    "magenta": (255, 0, 255),
-    "purple": (128, 0, 128),
-    "white": (255, 255, 255),
-    "black": (0, 0, 0),
-    "gray": (128, 128, 128),
-}
-"""One meaning per name, for both drawn tasks (``corrected``).
-
-The official code has two greens, (0, 255, 0) for joints and (0, 128, 0) for masks, so the word means two things to
-the model. The pure one is kept: it is further from the greens of photos, hence easier to read back."""
-
-_OFFICIAL_COLORS: dict[str, dict[str, Rgb]] = {
-    "keypoint_detection": {name: rgb for name, rgb in COLORS.items() if name != "purple"},
-    "segmentation": {
-        "red": (255, 0, 0),
-        "purple": (128, 0, 128),
-        "blue": (0, 0, 255),
-        "green": (0, 128, 0),
-        "yellow": (255, 255, 0),
-        "white": (255, 255, 255),
-        "black": (0, 0, 0),
-        "gray": (128, 128, 128),
-    },
-}
-
-TEMPLATES = Path(__file__).with_name("templates")
-
-_SLOTS: dict[str, set[str]] = {
-    "segmentation": {"object", "color"},
-    "keypoint_detection": {"person"},
-    "deblurring": set(),
-    "denoising": set(),
-    "watermark_removal": set(),
-}
-_JOINT_SLOTS = {"color", "joint"}
 _SIDED = re.compile(r"left|right|lft|rgt|clock|east|west|\b[lr]\b|\brt\b", re.IGNORECASE)
 _ARTICLE = re.compile(r"(the|an?)\s+(?=\S)", re.IGNORECASE)
 _DETERMINED = re.compile(
     r"(this|that|these|those|my|your|his|her|its|our|their|all|both|each|every|everyone|everything)\b", re.IGNORECASE
 )
-
-
-def color_table(vision_task: str, rule: ColorRule = "corrected") -> dict[str, Rgb]:
-    """Colours by name that a drawn task may use: ``corrected`` (`COLORS`) or the ``official`` code's own list.
-
-    Raises:
-        ConfigError: for an unknown rule.
-    """
-    if rule not in get_args(ColorRule):
-        raise ConfigError(f"colors must be one of {', '.join(get_args(ColorRule))}. Got {rule!r}")
-    return COLORS if rule == "corrected" else _OFFICIAL_COLORS[vision_task]
-
-
-@cache
-def read_templates(name: str, folder: Path = TEMPLATES) -> tuple[str, ...]:
-    """The sentences of one template file, checked; blank lines and lines that start with ``#`` are skipped.
-
-    Raises:
-        ConfigError: no such file, no sentence in it, or one with a missing, unknown or doubled slot; file and line
-            are named.
-    """
-    path = folder / f"{name}.txt"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the templates in {path}: {error}") from error
-    sentences: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
-        sentence = line.strip()
-        if not sentence or sentence.startswith("#"):
-            continue
-        if problem := _template_problem(sentence, name):
-            raise ConfigError(f"{path}, line {number}: {problem}")
-        if sentence in sentences:
-            raise ConfigError(f"{path}, line {number}: the same sentence as in line {sentences[sentence]}")
-        sentences[sentence] = number
-    if not sentences:
-        raise ConfigError(f"{path} holds no template: write one sentence a line")
-    return tuple(sentences)
-
-
-def _template_problem(sentence: str, name: str) -> str | None:
-    """What is wrong with one template, None if nothing is."""
-    if name != "keypoint_detection":
-        return _slot_problem(sentence, _SLOTS[name])
-    parts = re.split(r"[\[\]]", sentence)
-    if len(parts) != 3 or sentence.index("[") > sentence.index("]"):
-        return "needs exactly one part in [brackets], which is repeated for each joint"
-    return _slot_problem(parts[0] + parts[2], _SLOTS[name]) or _slot_problem(parts[1], _JOINT_SLOTS)
-
-
-def _slot_problem(text: str, expected: set[str]) -> str | None:
-    try:
-        fields = [(slot, spec, conversion) for _, slot, spec, conversion in Formatter().parse(text) if slot is not None]
-    except ValueError as error:
-        return f"braces do not match ({error})"
-    slots = [slot for slot, _, _ in fields]
-    if sorted(slots) != sorted(expected) or any(spec or conversion for _, spec, conversion in fields):
-        needed = ", ".join(f"{{{slot}}}" for slot in sorted(expected)) or "no slot"
-        found = ", ".join(f"{{{slot}}}" for slot in slots) or "none"
-        return f"needs {needed}, each once, in {text!r}; found {found}"
-    return None
 
 
 def word_segmentation(phrase: str, color: str, rng: np.random.Generator, folder: Path = TEMPLATES) -> str:
@@ -145,29 +32,68 @@ def word_segmentation(phrase: str, color: str, rng: np.random.Generator, folder:
 
 
 def word_keypoints(
-    joints: Sequence[tuple[str, str]], subject: str, rng: np.random.Generator, folder: Path = TEMPLATES
+    joints: Sequence[tuple[str, str]],
+    subject: str,
+    rng: np.random.Generator,
+    folder: Path = TEMPLATES,
+    sentences: JointSentences = "corrected",
 ) -> str:
-    """One sentence that asks for every joint, each in its colour.
+    """Ask for every joint, each in its colour.
 
-    "Place a red dot on the nose and a blue dot on the left wrist of the person." (The official code draws one
-    template per joint and strings the sentences together.)
+    ``corrected``, one sentence: "Place a red dot on the nose and a blue dot on the left wrist of the person."
+    ``paper`` (Figure 3), a clause of its own wording for each: "Place a red dot on the nose of the person and mark the
+    left wrist in blue on the person." ``official``, a sentence of its own wording for each; nothing for no joint.
 
     Args:
-        joints: (joint, colour name), at least one.
+        joints: (joint, colour name), at least one but for ``official``.
         subject: whose joints: "person", "man on the left".
-        rng: chooses the template.
+        rng: chooses the templates.
         folder: of the template files.
+        sentences: which of the three.
 
     Raises:
         RowRejected: no_keypoints, empty_phrase.
     """
+    person = definite(subject)
+    if sentences == "official":
+        return " ".join(_fill(_choose("keypoint_detection", rng, folder), [joint], person) for joint in joints)
     if not joints:
         raise RowRejected(Reason.NO_KEYPOINTS, "no joint to ask for")
-    before, clause, after = re.split(r"[\[\]]", _choose("keypoint_detection", rng, folder))
+    if sentences == "corrected":
+        return _fill(_choose("keypoint_detection", rng, folder), joints, person)
+    first, *others = [_fill(_choose("keypoint_detection", rng, folder), [joint], person) for joint in joints]
+    clauses = [first[:-1], *(_continued(other) for other in others)]
+    return " and ".join(filter(None, [", ".join(clauses[:-1]), clauses[-1]])) + first[-1]
+
+
+def _fill(template: str, joints: Sequence[tuple[str, str]], person: str) -> str:
+    """One sentence; its part in brackets once for each joint. An indicator stays as it is."""
+    if "[" not in template:
+        return template
+    before, clause, after = re.split(r"[\[\]]", template)
     clauses = [clause.format(joint=joint, color=color) for joint, color in joints]
     marks = " and ".join(filter(None, [", ".join(clauses[:-1]), clauses[-1]]))
-    person = definite(subject)
     return before.format(person=person) + marks + after.format(person=person)
+
+
+def _continued(sentence: str) -> str:
+    """A sentence as a later clause of another: no capital but for "I", no final mark."""
+    opening = sentence if re.match(r"I\b", sentence) else sentence[0].lower() + sentence[1:]
+    return opening.rstrip(".?!")
+
+
+def joint_words(joint: str, names: Sequence[str], rule: Repair) -> str:
+    """A joint's name as an instruction says it.
+
+    Args:
+        joint: in plain words: "left shoulder".
+        names: all joints of its dataset.
+        rule: ``official`` writes "left_shoulder" for every dataset but COCO, which alone has a nose, and calls
+            CrowdPose's head "top_head".
+    """
+    if rule == "corrected" or "nose" in names:
+        return joint
+    return "top_head" if joint == "head" else joint.replace(" ", "_")
 
 
 def word_enhancement(edit_type: str, rng: np.random.Generator, folder: Path = TEMPLATES) -> str:
@@ -176,7 +102,7 @@ def word_enhancement(edit_type: str, rng: np.random.Generator, folder: Path = TE
     Raises:
         RowRejected: bad_instruction for an edit type without templates.
     """
-    known = [name for name, slots in _SLOTS.items() if not slots]
+    known = [name for name, slots in SLOTS.items() if not slots]
     if edit_type not in known:
         detail = f"no instruction, and no templates for edit type {edit_type!r} (they exist for {', '.join(known)})"
         raise RowRejected(Reason.BAD_INSTRUCTION, detail)

@@ -6,8 +6,10 @@ A mask is ``bool``, height x width. Two rules turn a polygon into pixels; they d
   PIL with ``outline=1, fill=1``). The outline belongs to the region.
 * ``coco``: the pixels whose centres the polygon covers, by pycocotools' own rasteriser (``frPyObjects``).
 
-Several polygons are joined. (Adding them up and keeping the pixels that count one, as the official RefCOCO loader
-does, punches holes where they overlap.)
+Several polygons are joined, but for a third rule:
+
+* ``coco_once``: as ``coco``, but only the pixels that one polygon covers and no other. The official RefCOCO loader
+  adds the polygons up and keeps what counts one, which punches holes where they overlap.
 """
 
 import math
@@ -22,7 +24,7 @@ from catalog.errors import RowRejected
 from catalog.images import MAX_PIXELS
 from catalog.reasons import Reason
 
-PolygonRule = Literal["phrasecut", "coco"]
+PolygonRule = Literal["phrasecut", "coco", "coco_once"]
 
 TOLERANCE = 1.0
 """Pixels that a coordinate may lie outside its image, and is then moved to the border.
@@ -46,9 +48,12 @@ def rasterize_polygons(
         width: of the image, pixels.
         rule: see the module's docstring.
     """
-    if rule == "coco":
+    if rule != "phrasecut":
         flat = [[float(value) for point in polygon for value in point] for polygon in polygons]
-        return np.array(coco.decode(coco.merge(coco.frPyObjects(flat, height, width))), dtype=np.bool_)
+        codes = coco.frPyObjects(flat, height, width)
+        if rule == "coco_once":
+            return np.asarray(coco.decode(codes).sum(axis=2) == 1)
+        return np.array(coco.decode(coco.merge(codes)), dtype=np.bool_)
     canvas = Image.new("1", (width, height))
     draw = ImageDraw.Draw(canvas)
     for polygon in polygons:

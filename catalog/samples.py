@@ -6,22 +6,23 @@ alone, so the sample at one position of the plan is the same on any machine, aft
     target_image given      source and target go through one view; instruction as given, else worded from templates
     segmentation            target: the region under a half-transparent colour, drawn after the resize
     keypoint_detection      view: a square around the person; target: a disc on each joint that is asked for
+
+The choices are in `catalog.render_styles`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from catalog.absent_classes import draw_absent_class
+from catalog.asked_joints import Asked, ask_any_joints, ask_joints
+from catalog.drawing_colors import Rgb, color_table, fixed_color
 from catalog.errors import ConfigError, RowRejected
 from catalog.images import decode_image
 from catalog.instructions import (
-    TEMPLATES,
-    ColorRule,
-    Rgb,
-    color_table,
+    joint_words,
     names_a_side,
     other_side,
     word_enhancement,
@@ -29,64 +30,12 @@ from catalog.instructions import (
     word_segmentation,
 )
 from catalog.masks import decode_mask, mask_box
+from catalog.person_squares import augment_square, person_square
 from catalog.reasons import Reason
+from catalog.render_styles import RenderOptions
 from catalog.roots import Roots, read_image_bytes
-from catalog.targets import ALPHA, RADIUS, disc_radius, render_keypoints, render_mask
-from catalog.views import View, person_view, square_view, whole_view
-
-Crop = Literal["by_task", "square", "resize"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderStyle:
-    """How samples are drawn, whatever their size. Defaults are the paper's; where it is silent, the official code's."""
-
-    crop: Crop = "by_task"
-    """``square``: random square along the long side; ``resize``: the whole image, aspect not kept; ``by_task``:
-    resize for image editing, square for the others (official code). Keypoints always show the person's square."""
-    keep_region: bool = True
-    """Squares keep the region in view (corrected). False: they may cut it away, text unchanged (official code)."""
-    alpha: float = ALPHA
-    """Share of the colour in a mask's pixels (paper section 4.1: transparency of 0.5)."""
-    radius: float = RADIUS
-    """Of keypoint discs, in pixels at size 256; scales with ``size`` (official code: 10)."""
-    max_keypoints: int = 5
-    """Joints of one sample: between 1 and this (paper section 4.1: 1 to 5)."""
-    person_scale: float = 1.25
-    """Side of the person's square over the long side of the box (official code: 1.25)."""
-    colors: ColorRule = "corrected"
-    """Colour names: see `catalog.instructions.color_table`."""
-    flip_probability: float = 0.0
-    """Chance to mirror a sample whose words name no side; joints change sides (official code: 0.5, referring 0)."""
-
-    def __post_init__(self) -> None:
-        _require(self.crop in get_args(Crop), f"crop must be one of {', '.join(get_args(Crop))}", self.crop)
-        _require(0 < self.alpha <= 1, "alpha must be in (0, 1]", self.alpha)
-        _require(1 <= self.radius <= 128, "radius must be in [1, 128] pixels", self.radius)
-        _require(1 <= self.person_scale <= 10, "person_scale must be in [1, 10]", self.person_scale)
-        _require(0 <= self.flip_probability <= 1, "flip_probability must be in [0, 1]", self.flip_probability)
-        most = len(color_table("keypoint_detection", self.colors))
-        _require(
-            1 <= self.max_keypoints <= most, f"max_keypoints must be 1 to {most}, one colour each", self.max_keypoints
-        )
-
-    def at_size(self, size: int) -> "RenderOptions":
-        """This style for samples of ``size`` x ``size`` pixels."""
-        return RenderOptions(size=size, **{field.name: getattr(self, field.name) for field in fields(RenderStyle)})
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderOptions(RenderStyle):
-    """A style with all that drawing needs beside it."""
-
-    size: int = 256
-    """Side of source and target in pixels (paper section 4.1)."""
-    templates: Path = TEMPLATES
-    """Folder of the template files."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(self.size >= 32, "size must be at least 32 pixels", self.size)
+from catalog.targets import disc_radius, render_keypoints, render_mask
+from catalog.views import View, pixel_view, square_view, whole_view
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +57,8 @@ class Sample:
     joints: tuple[str, ...] = ()
     """Keypoint detection: the joints asked for."""
     keypoints: np.ndarray | None = None
-    """Keypoint detection: float64 N x 2, (x, y) of ``joints``."""
+    """Keypoint detection: float64 N x 2, (x, y) of ``joints``; NaN for one that is asked although it is not labelled
+    (``asked_joints`` official)."""
     edit_mask: np.ndarray | None = None
     """Ready-made pairs that record one: bool size x size, where source and target may differ."""
 
@@ -127,6 +77,8 @@ def sample_fields() -> tuple[str, ...]:
         "mask",
         "bbox",
         "keypoints",
+        "class_names",
+        "present_classes",
     )
 
 
@@ -181,7 +133,7 @@ def _render_ready(
         sizes = f"source {source.shape[1]} x {source.shape[0]}, target {target.shape[1]} x {target.shape[0]}"
         raise RowRejected(Reason.SIZE_MISMATCH, sizes)
     edit_mask = None if row["edit_mask"] is None else _mask_of(row["edit_mask"], source)
-    view = _choose_view(source, edit_mask, row["instruction"] or "", row["vision_task"], rng, options)
+    view = _choose_view(row, source, edit_mask, row["instruction"] or "", rng, options)
     return Sample(
         pair_id=row["pair_id"],
         instruction=row["instruction"] or word_enhancement(row["edit_type"], rng, options.templates),
@@ -198,13 +150,14 @@ def _render_segmentation(
     """The region under a colour; a mask without a pixel asks for something that is not there: target = source."""
     if row["mask"] is None:
         raise RowRejected(Reason.NO_REGION, "segmentation without a mask")
-    phrase = row["phrase"] or row["label"] or ""
-    mask = _mask_of(row["mask"], source)
-    view = _choose_view(source, mask, phrase, "segmentation", rng, options)
+    phrase, mask = row["phrase"] or row["label"] or "", _mask_of(row["mask"], source)
+    if (absent := draw_absent_class(row, rng, options)) is not None:
+        phrase, mask = absent, np.zeros_like(mask)
+    view = _choose_view(row, source, mask, phrase, rng, options)
     shown = view.show_mask(mask)
-    if options.keep_region and mask.any() and not shown.any():
+    if options.referent == "corrected" and mask.any() and not shown.any():
         raise RowRejected(Reason.EMPTY_MASK, f"{mask.sum()} pixels vanish at {options.size} x {options.size}")
-    name, rgb = _draw_colors("segmentation", 1, rng, options)[0]
+    name, rgb = _draw_colors("segmentation", [absent or row["label"] or phrase], row["class_names"], rng, options)[0]
     pixels = view.show_image(source)
     return Sample(
         pair_id=row["pair_id"],
@@ -224,36 +177,68 @@ def _render_keypoints(
     options: RenderOptions,
     joints: Sequence[str] | None,
 ) -> Sample:
-    """A disc on each asked joint: labelled ones in view, hidden (visibility 1) included.
-
-    Unlabelled ones are never asked for (corrected: the official code asks, and draws nothing).
-    """
+    """A disc on each asked joint. Hidden ones (visibility 1) are drawn like visible ones."""
     labelled = [joint for joint in row["keypoints"] or () if joint["visibility"]]
     if not labelled:
         raise RowRejected(Reason.NO_KEYPOINTS, "no labelled joint")
     subject = row["phrase"] or row["label"] or "person"
     flipped = _draw_flip(subject, rng, options)
-    points = np.array([[joint["x"], joint["y"]] for joint in labelled])
-    box = row["bbox"] or [*points.min(axis=0), *(np.ptp(points, axis=0) + 1)]
-    height, width = source.shape[:2]
-    view = replace(person_view(box, height, width, options.size, options.person_scale), flipped=flipped)
-    shown = view.show_points(points)
-    names = [other_side(joint["name"]) if flipped else joint["name"] for joint in labelled]
-    in_view = {names[place]: int(place) for place in np.flatnonzero(view.contains(shown))}
-    chosen = _draw_joints(in_view, joints, rng, options.max_keypoints)
-    colors = _draw_colors("keypoint_detection", len(chosen), rng, options)
-    asked = [(names[place], color) for place, (color, _) in zip(chosen, colors, strict=True)]
-    pixels, radius = view.show_image(source), disc_radius(options.size, options.radius)
+    view = replace(_person_view(row, labelled, source, rng, options), flipped=flipped)
+    names = [joint["name"] for joint in row["keypoints"]]
+    points = np.array([[j["x"], j["y"]] if j["visibility"] else [np.nan, np.nan] for j in row["keypoints"]])
+    shown = {other_side(n) if flipped else n: p for n, p in zip(names, view.show_points(points), strict=True)}
+    radius = disc_radius(options.size, options.radius)
+    asked = _ask(shown, radius, rng, options, joints)
+    colors = _draw_colors("keypoint_detection", list(asked), names, rng, options)
+    centers = np.array(list(asked.values())).reshape(-1, 2)
+    if options.disc_centers == "official":
+        centers = np.floor(centers + 0.5)
+    words = [joint_words(joint, names, options.joint_names) for joint in asked]
+    drawn, pixels = np.isfinite(centers).all(axis=1), view.show_image(source)
+    rgbs = [rgb for (_, rgb), is_drawn in zip(colors, drawn, strict=True) if is_drawn]
     return Sample(
         pair_id=row["pair_id"],
-        instruction=word_keypoints(asked, subject, rng, options.templates),
+        instruction=word_keypoints(
+            [(word, color) for word, (color, _) in zip(words, colors, strict=True)],
+            subject,
+            rng,
+            options.templates,
+            options.joint_sentences,
+        ),
         source=pixels,
-        target=render_keypoints(pixels, shown[chosen], [rgb for _, rgb in colors], radius),
+        target=render_keypoints(pixels, centers[drawn], rgbs, radius),
         view=view,
         colors=tuple(colors),
-        joints=tuple(name for name, _ in asked),
-        keypoints=shown[chosen],
+        joints=tuple(asked),
+        keypoints=centers,
     )
+
+
+def _person_view(
+    row: Mapping[str, Any],
+    labelled: Sequence[Mapping[str, Any]],
+    source: np.ndarray,
+    rng: np.random.Generator,
+    options: RenderOptions,
+) -> View:
+    points = np.array([[joint["x"], joint["y"]] for joint in labelled])
+    box = row["bbox"] or [*points.min(axis=0), *(np.ptp(points, axis=0) + 1)]
+    square = person_square(box, source.shape[0], source.shape[1], options.person_scale)
+    return augment_square(square, labelled, options.augmentation, rng).view(options.size)
+
+
+def _ask(
+    shown: Mapping[str, np.ndarray],
+    radius: float,
+    rng: np.random.Generator,
+    options: RenderOptions,
+    joints: Sequence[str] | None,
+) -> Asked:
+    """The joints of this sample, in the order that they are named and drawn in."""
+    if joints is None and options.asked_joints == "official":
+        return ask_any_joints(shown, options.size, radius, rng, options.max_keypoints)
+    most = options.max_keypoints if options.names_everything else len(shown)
+    return ask_joints(shown, options.size, joints, rng, most, everything=not options.names_everything)
 
 
 def _mask_of(code: Mapping[str, Any], source: np.ndarray) -> np.ndarray:
@@ -264,51 +249,47 @@ def _mask_of(code: Mapping[str, Any], source: np.ndarray) -> np.ndarray:
 
 
 def _choose_view(
+    row: Mapping[str, Any],
     source: np.ndarray,
     region: np.ndarray | None,
     words: str,
-    vision_task: str,
     rng: np.random.Generator,
     options: RenderOptions,
 ) -> View:
     """Crop and flip; both are drawn in every case, so later draws are the same whatever the options."""
     height, width = source.shape[:2]
-    resize = options.crop == "resize" or (options.crop == "by_task" and vision_task == "image_editing")
-    box = mask_box(region) if region is not None and region.any() and options.keep_region and not resize else None
-    square = square_view(height, width, options.size, rng, box)
-    view = whole_view(height, width, options.size) if resize else square
-    return replace(view, flipped=_draw_flip(words, rng, options))
+    is_edit, is_noise = row["vision_task"] == "image_editing", row["edit_type"] == "denoising"
+    is_whole = options.crop == "paper" or (options.crop == "official" and is_edit)
+    keeps = region is not None and region.any() and options.referent == "corrected" and not is_whole
+    square = square_view(height, width, options.size, rng, mask_box(region) if keeps and region is not None else None)
+    view = whole_view(height, width, options.size) if is_whole else square
+    flipped = _draw_flip(words, rng, options)
+    if is_noise and not is_whole:
+        view = pixel_view(height, width, options.size, rng)
+    return replace(view, flipped=flipped)
 
 
 def _draw_flip(words: str, rng: np.random.Generator, options: RenderOptions) -> bool:
-    """Whether to mirror; never where the words name a side."""
-    return rng.random() < options.flip_probability and not names_a_side(words)
-
-
-def _draw_joints(
-    in_view: Mapping[str, int], joints: Sequence[str] | None, rng: np.random.Generator, most: int
-) -> list[int]:
-    """Places of the asked joints: 1 to ``most`` at random, or the given names as far as they are in view."""
-    if joints is not None:
-        chosen = [in_view[joint] for joint in joints if joint in in_view]
-    else:
-        places = rng.permutation(list(in_view.values())).tolist()
-        chosen = places[: rng.integers(1, min(most, len(places)) + 1)] if places else []
-    if not chosen:
-        raise RowRejected(Reason.NO_KEYPOINTS, f"no joint to ask for in view (in view: {', '.join(in_view) or 'none'})")
-    return chosen
+    """Whether to mirror; never where the words name a side, unless the style says so."""
+    coin = rng.random() < options.flip_probability
+    return coin and (options.sided_words == "official" or not names_a_side(words))
 
 
 def _draw_colors(
-    vision_task: str, count: int, rng: np.random.Generator, options: RenderOptions
+    vision_task: str,
+    subjects: Sequence[str],
+    names: Sequence[str] | None,
+    rng: np.random.Generator,
+    options: RenderOptions,
 ) -> list[tuple[str, Rgb]]:
-    """``count`` different colours: (name, RGB)."""
+    """A colour of its own for each subject, as (name, RGB)."""
     table = list(color_table(vision_task, options.colors).items())
-    if count > len(table):
-        raise ConfigError(f"at most {len(table)} joints can be asked for at once, one colour each. Got {count}")
-    return [table[place] for place in rng.permutation(len(table))[:count]]
-
-
-def _require(holds: bool, rule: str, value: Any) -> None:
-    if not holds:
-        raise ConfigError(f"{rule}. Got {value!r}")
+    if options.colors == "fixed":
+        order = None if names is None else list(names)
+        return [(subject, fixed_color(subject, order)) for subject in subjects]
+    if len(subjects) > len(table):
+        raise ConfigError(
+            f"at most {len(table)} joints can be asked for at once, one colour each. Got {len(subjects)}: "
+            "wording=simple, which means all joints in view, needs colors=fixed"
+        )
+    return [table[place] for place in rng.permutation(len(table))[: len(subjects)]]

@@ -20,7 +20,7 @@ Bytes of images are never in Parquet: an ``image`` column says where they are.
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Part of every content key: a change of any table makes new shards."""
 
 IMAGE = pa.struct(
@@ -82,6 +82,11 @@ _ANNOTATION = [
     ("keypoints", pa.list_(KEYPOINT)),
 ]
 
+_CLASSES = [
+    ("class_names", pa.list_(pa.string())),  # all classes of its dataset, in the order of their values; null: not one
+    ("present_classes", pa.list_(pa.string())),  # of these, what the photo shows
+]
+
 _REGION = [
     ("region_id", pa.string()),  # dataset/source_id/annotation_id
     ("source_id", pa.string()),
@@ -96,7 +101,7 @@ _REGION = [
     ("captions", pa.list_(pa.string())),
 ]
 
-REGIONS = pa.schema([*_REGION, *OUTCOME])
+REGIONS = pa.schema([*_REGION, *_CLASSES, *OUTCOME])
 
 _PATCH = [
     ("name", pa.string()),  # what it shows, in words that hold in any place: "pink hat"
@@ -175,6 +180,7 @@ PAIRS = pa.schema(
         ("source_caption", pa.string()),
         ("target_caption", pa.string()),
         ("reversed_pair_id", pa.string()),  # the pair with source and target swapped
+        *_CLASSES,
         ("backends", pa.list_(pa.string())),
         ("parameters", pa.string()),
         *OUTCOME,
@@ -241,6 +247,7 @@ MIX = pa.schema(
         ("target_image", IMAGE),
         ("edit_mask", MASK),
         *_ANNOTATION,
+        *_CLASSES,
         ("source_caption", pa.string()),
         ("target_caption", pa.string()),
     ]

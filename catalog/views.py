@@ -7,11 +7,10 @@ Coordinates follow pixel centres: a point on the centre of a source pixel lands 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from catalog.errors import RowRejected
 from catalog.images import resize_image, resize_mask
-from catalog.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class View:
     """A window of a source image, shown as a square of ``size`` pixels.
 
     ``x, y, width, height`` are whole source pixels. The window may reach beyond the image: there it is black and
-    outside every mask (official code: black). ``flipped`` mirrors left and right after resizing.
+    outside every mask (official code: black). ``angle`` turns a square window about its centre, in degrees
+    (clockwise as seen: the picture turns the other way). ``flipped`` mirrors left and right at the end.
     """
 
     x: int
@@ -28,27 +28,39 @@ class View:
     height: int
     size: int
     flipped: bool = False
+    angle: float = 0.0
 
     def show_image(self, image: np.ndarray) -> np.ndarray:
         """uint8 HWC of the source's size -> uint8 size x size x 3."""
-        shown = resize_image(self._cut(image), self.size, self.size)
+        if self.angle:
+            shown = self._turn(image)
+        else:
+            shown = resize_image(self._cut(image), self.size, self.size)
         return np.ascontiguousarray(shown[:, ::-1]) if self.flipped else shown
 
     def show_mask(self, mask: np.ndarray) -> np.ndarray:
         """Bool HW of the source's size -> bool size x size, by the nearest pixel."""
+        if self.angle:
+            return self._pick(mask)
         shown = resize_mask(self._cut(mask), self.size, self.size)
         return np.ascontiguousarray(shown[:, ::-1]) if self.flipped else shown
 
     def show_points(self, points: np.ndarray) -> np.ndarray:
         """(x, y) in source pixels -> (x, y) in shown pixels, float64 N x 2; may lie outside the view."""
+        points = np.asarray(points, np.float64).reshape(-1, 2)
+        if self.angle:
+            center, factor, turn = self._turned_geometry()
+            return self._mirror((points + 0.5 - center) * factor @ turn.T + self.size / 2 - 0.5)
         corner, scale = self._geometry()
-        shown = (np.asarray(points, np.float64).reshape(-1, 2) + 0.5 - corner) * scale - 0.5
-        return self._mirror(shown)
+        return self._mirror((points + 0.5 - corner) * scale - 0.5)
 
     def source_points(self, points: np.ndarray) -> np.ndarray:
         """(x, y) in shown pixels -> (x, y) in source pixels: the inverse of `show_points`; NaN stays NaN."""
-        corner, scale = self._geometry()
         shown = self._mirror(np.asarray(points, np.float64).reshape(-1, 2))
+        if self.angle:
+            center, factor, turn = self._turned_geometry()
+            return np.asarray((shown + 0.5 - self.size / 2) @ turn / factor + center - 0.5)
+        corner, scale = self._geometry()
         return np.asarray((shown + 0.5) / scale + corner - 0.5)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
@@ -57,6 +69,41 @@ class View:
 
     def _geometry(self) -> tuple[np.ndarray, np.ndarray]:
         return np.array([self.x, self.y]), self.size / np.array([self.width, self.height])
+
+    def _turned_geometry(self) -> tuple[np.ndarray, float, np.ndarray]:
+        """Centre in source pixels, shown pixels per source pixel, and the turn as a 2 x 2 matrix."""
+        outer, shown = self._outer()
+        center = np.array([self.x + self.width / 2, self.y + self.height / 2])
+        sine, cosine = np.sin(np.deg2rad(self.angle)), np.cos(np.deg2rad(self.angle))
+        return center, shown / outer, np.array([[cosine, sine], [-sine, cosine]])
+
+    def _outer(self) -> tuple[int, int]:
+        """Side of the upright square that holds the turned one, about the same centre; and its side when shown."""
+        assert self.width == self.height, "only squares are turned"
+        radians = np.deg2rad(self.angle)
+        outer = int(np.ceil(self.width * (abs(np.sin(radians)) + abs(np.cos(radians))))) + 2
+        outer += (outer - self.width) % 2
+        return outer, max(1, round(self.size * outer / self.width))
+
+    def _turn(self, image: np.ndarray) -> np.ndarray:
+        """Resized upright (that is antialiased), then turned by linear interpolation (official code: linear)."""
+        outer, shown = self._outer()
+        margin = (outer - self.width) // 2
+        upright = View(self.x - margin, self.y - margin, outer, outer, shown).show_image(image)
+        *_, turn = self._turned_geometry()
+        offset = (self.size - 1) / 2 - turn @ np.full(2, (shown - 1) / 2)
+        matrix = np.column_stack([turn, offset])
+        return np.asarray(cv2.warpAffine(upright, matrix, (self.size, self.size), flags=cv2.INTER_LINEAR))
+
+    def _pick(self, mask: np.ndarray) -> np.ndarray:
+        """The mask's value at each shown pixel; False outside."""
+        rows, columns = np.indices((self.size, self.size))
+        shown = np.stack([columns.ravel(), rows.ravel()], axis=1)
+        x, y = np.rint(self.source_points(shown)).astype(np.int64).T
+        inside = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+        picked = np.zeros(self.size**2, np.bool_)
+        picked[inside] = mask[y[inside], x[inside]]
+        return picked.reshape(self.size, self.size)
 
     def _mirror(self, points: np.ndarray) -> np.ndarray:
         return points * (-1, 1) + (self.size - 1, 0) if self.flipped else points
@@ -107,19 +154,11 @@ def square_view(
     return View(*((offset, 0) if axis == 0 else (0, offset)), side, side, size)
 
 
-def person_view(box: Sequence[float], height: int, width: int, size: int, scale: float, flipped: bool = False) -> View:
-    """A square around a person's box, ``scale`` times its long side, which may reach beyond the image.
+def pixel_view(height: int, width: int, size: int, rng: np.random.Generator) -> View:
+    """``size`` x ``size`` pixels as they are, at a random place; an image with a shorter side gives a smaller square.
 
-    Official code: box clipped to the image, aspect 1:1, scale 1.25.
-
-    Raises:
-        RowRejected: out_of_range for a box without a part in the image.
+    Shrinking would average noise away: what there is to learn of denoising (official code: SIDD is not resized).
     """
-    x, y, box_width, box_height = box
-    left, right = max(0.0, x), min(float(width), x + box_width)
-    top, bottom = max(0.0, y), min(float(height), y + box_height)
-    if not (left < right and top < bottom):
-        raise RowRejected(Reason.OUT_OF_RANGE, f"box {list(box)} has no part in an image of {width} x {height}")
-    side = max(1, round(scale * max(right - left, bottom - top)))
-    corner = round((left + right - side) / 2), round((top + bottom - side) / 2)
-    return View(*corner, side, side, size)
+    side = min(size, height, width)
+    across, down = rng.random(2)
+    return View(int(across * (width - side + 1)), int(down * (height - side + 1)), side, side, size)

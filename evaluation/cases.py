@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from catalog.errors import MixError, RowRejected
 from catalog.parquet_streams import reading_mix
 from catalog.reasons import Reason
+from catalog.render_styles import RenderOptions, as_evaluated
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, Sample, render_sample
+from catalog.samples import Sample, render_sample
 from catalog.schema import MIX, VISION_TASKS
 from evaluation.keypoint_reading import joint_groups
 
@@ -76,6 +77,7 @@ def render_cases(held_out: HeldOutRow, roots: Roots, seed: int, options: RenderO
     Raises:
         MixError: the row cannot be rendered for any other reason: an evaluation must not shrink unseen.
     """
+    options = as_evaluated(options)
     groups: Sequence[tuple[str, ...] | None] = [None]
     if held_out.row["vision_task"] == "keypoint_detection":
         groups = joint_groups(held_out.row, options.max_keypoints)

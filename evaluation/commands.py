@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ConfigError, UserError
-from catalog.samples import RenderStyle
+from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
 from catalog.store import read_shard
 from catalog.workspace import Workspace

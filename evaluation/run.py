@@ -22,8 +22,8 @@ from catalog.digests import canonical_json, file_digest, value_digest
 from catalog.durable import sweep, write_file
 from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.parquet_streams import write_stream
+from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
-from catalog.samples import RenderStyle
 from catalog.schema import METRICS, SPLITS
 from catalog.store import read_shard
 from evaluation.benchmarks import UNITS
@@ -71,6 +71,7 @@ class EvaluationOptions:
         for holds, rule, value in rules:
             if not holds:
                 raise ConfigError(f"{rule}. Got {value!r}")
+        refuse_training_only(self.render)
 
 
 def evaluate(

@@ -11,7 +11,10 @@ from catalog.digests import value_digest
 from catalog.store import ShardWriter
 from tasks.steps import Row, StepContext
 
-_CARRIED = ("region_id", "group_id", "dataset", "split", "licence", "source_image", "phrase", "label", "mask", "bbox")
+_CARRIED = (
+    *("region_id", "group_id", "dataset", "split", "licence", "source_image"),
+    *("phrase", "label", "mask", "bbox", "class_names", "present_classes"),
+)
 
 
 def annotate(context: StepContext, writer: ShardWriter) -> Iterator[Row]:

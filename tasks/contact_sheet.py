@@ -15,8 +15,9 @@ from catalog.durable import write_file
 from catalog.errors import UserError
 from catalog.manifests import Manifest
 from catalog.masks import decode_mask
+from catalog.render_styles import RenderOptions
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, render_sample
+from catalog.samples import render_sample
 from catalog.store import STORE_ROOT, read_rows
 from catalog.workspace import Workspace
 from tasks.patches import cut

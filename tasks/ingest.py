@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from catalog.errors import RowRejected
-from catalog.masks import encode_mask, mask_box, region_mask
+from catalog.masks import decode_mask, encode_mask, mask_box, region_mask
 from catalog.reasons import Reason
 from catalog.store import ShardWriter
 from tasks import records_check as check
 from tasks.listing import open_source
 from tasks.profiles import IngestParameters
+from tasks.readers.classes import ClassReader
 from tasks.readers.records import Reader
 from tasks.source_images import SourceFile, check_size, parse_record, provenance, read_source
 from tasks.steps import Row, StepContext
@@ -25,12 +26,15 @@ def ingest(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield the regions of each listed image, in listing order."""
     assert context.source is not None
     reader = open_source(context.source)
+    class_names = reader.class_names() if isinstance(reader, ClassReader) else None
     for row in context.rows:
         if row["kind"] == "image":
-            yield from _image_rows(context, reader, row, writer)
+            yield from _image_rows(context, reader, class_names, row, writer)
 
 
-def _image_rows(context: StepContext, reader: Reader, row: Row, writer: ShardWriter) -> Iterator[Row]:
+def _image_rows(
+    context: StepContext, reader: Reader, class_names: list[str] | None, row: Row, writer: ShardWriter
+) -> Iterator[Row]:
     dataset, source_id = row["dataset"], row["source_id"]
     base: Row = {"dataset": dataset, "source_id": source_id}
     regions: list[Any] = []
@@ -42,6 +46,9 @@ def _image_rows(context: StepContext, reader: Reader, row: Row, writer: ShardWri
         base |= provenance(record, dataset, found.sha256, context.profile.split)
         check_size(record, found)
         base |= {"captions": check.texts(record, "captions"), "image_labels": _labels(regions)}
+        if class_names is not None:
+            shown = {region.get("label") for region in regions if isinstance(region, Mapping)}
+            base |= {"class_names": class_names, "present_classes": [name for name in class_names if name in shown]}
         if not regions:
             raise RowRejected(Reason.NO_REGION, "the image has no annotated region")
     except RowRejected as rejected:
@@ -87,18 +94,30 @@ def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, paramet
         raise RowRejected(Reason.AMBIGUOUS_LABEL, f"no phrase, and {label!r} is not certain to mean this region alone")
     if phrase is not None and len(phrase) > parameters.max_phrase_length:
         raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {parameters.max_phrase_length}")
-    mask = _mask(region, found, reader, joints is not None)
+    num_instances = check.count(region, "num_instances", 0)
+    mask = _no_target(region, found) if num_instances == 0 else _mask(region, found, reader, joints is not None)
     return {
         "phrase": phrase,
         "label": label,
         "attributes": check.texts(region, "attributes"),
         "relations": check.relations(region),
-        "num_instances": check.count(region, "num_instances", 1) or 1,
+        "num_instances": 1 if num_instances is None else num_instances,
         "keypoints": joints,
         "mask": None if mask is None else encode_mask(mask),
         "area": None if mask is None else int(mask.sum()),
         "bbox": _box(region, mask),
     }
+
+
+def _no_target(region: Mapping[str, Any], found: SourceFile) -> np.ndarray:
+    """The mask of an expression that refers to nothing: of the image's size, without a pixel."""
+    mask = decode_mask(region.get("mask"))
+    if mask.shape != (found.height, found.width):
+        sizes = f"{mask.shape[0]} x {mask.shape[1]} for an image of {found.height} x {found.width}"
+        raise RowRejected(Reason.MASK_SIZE_MISMATCH, f"mask of {sizes} (height x width)")
+    if mask.any():
+        raise RowRejected(Reason.MALFORMED_RECORD, f"refers to no object, but has a mask of {mask.sum()} pixels")
+    return mask
 
 
 def _mask(region: Mapping[str, Any], found: SourceFile, reader: Reader, optional: bool) -> np.ndarray | None:
@@ -115,7 +134,7 @@ def _box(region: Mapping[str, Any], mask: np.ndarray | None) -> list[float] | No
         numbers = [float(number) for number in box]
         if all(np.isfinite(numbers)) and numbers[2] > 0 and numbers[3] > 0:
             return numbers
-    return None if mask is None else [float(number) for number in mask_box(mask)]
+    return None if mask is None or not mask.any() else [float(number) for number in mask_box(mask)]
 
 
 def _labels(regions: list[Any]) -> list[str]:

@@ -228,6 +228,25 @@ def _forms(names: frozenset[str]) -> frozenset[str]:
     return known | {pluralize(word) for word in known}
 
 
+_INJECTIONS = {
+    "refusal": _REFUSAL,
+    "address": _URL,
+    "code": _CODE,
+    "override": _OVERRIDE,
+    "role": _ROLE,
+    "markup": _MARKUP,
+}
+"""Traces of text that is for somebody else than an image editor."""
+
+
+def injected(text: str) -> str | None:
+    """What in ``text`` is not meant for an image editor ("override in 'Ignore the rules'"), None if nothing is."""
+    for name, pattern in _INJECTIONS.items():
+        if found := pattern.search(text):
+            return f"{name} in {found[0].strip()!r:.60}"
+    return None
+
+
 RULES: dict[str, Callable[[str, InstructionRequest], str | None]] = {
     "length": _length,
     "language": _language,

@@ -110,6 +110,8 @@ def _open(row: Row, images: RowImages, parameters: RemovalParameters) -> _Hole |
         if row["phrase"] is None:
             raise RowRejected(Reason.AMBIGUOUS_LABEL, f"no phrase, and {row['label']!r} may fit other regions too")
         mask = decode_mask(row["mask"])
+        if not mask.any():
+            raise RowRejected(Reason.EMPTY_MASK, "the phrase refers to nothing that is there")
         share = mask.mean()
         if share < parameters.min_area_share:
             raise RowRejected(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from catalog.errors import ConfigError
-from catalog.samples import RenderStyle
+from catalog.render_styles import RenderStyle
 
 TINY_MODEL = "tiny"
 """Value of ``model`` that makes a tiny, randomly initialised checkpoint instead of loading one."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from catalog.instructions import TEMPLATES
+from catalog.render_styles import TEMPLATES
 
 NUM_MERGES = 1500
 CONTEXT_LENGTH = 77
@@ -82,6 +82,6 @@ def byte_letters() -> dict[int, str]:
 def _corpus() -> Counter[str]:
     """Words of the built-in list and of the instruction templates."""
     words: Counter[str] = Counter()
-    for file in [_WORDS, *sorted(TEMPLATES.glob("*.txt"))]:
+    for file in [_WORDS, *sorted(TEMPLATES.rglob("*.txt"))]:
         words.update(re.findall(r"[a-z]+", file.read_text(encoding="utf-8").lower()))
     return words

@@ -24,6 +24,8 @@ SELECT
     p.mask,
     p.bbox,
     p.keypoints,
+    p.class_names,
+    p.present_classes,
     p.source_caption,
     p.target_caption
 FROM mix_draws AS d

@@ -26,7 +26,7 @@ from tasks.readers.phrases import referring_phrases
 from tasks.readers.reader_options import complete_options, require_choice, require_text
 from tasks.readers.records import FileReader, SourceImage, SourceRegion
 
-DEFAULTS = {"annotations": None, "images": None, "split": None}
+DEFAULTS = {"annotations": None, "images": None, "split": None, "validation": "corrected"}
 _PROBED_IMAGES = 16
 
 
@@ -36,7 +36,8 @@ class CocoReader(FileReader):
 
     Options: ``annotations`` (JSON file, relative to the root; required), ``images`` (folder that the file names
     are relative to, itself relative to the root; default: the first known layout that holds some), ``split``
-    (train, val or test; default: what the annotation file's name says, else by hash).
+    (train, val or test; default: what the annotation file's name says, else by hash), ``validation`` (corrected;
+    official: val counts as train, for the official code trains on val2017, which Table 2 is measured on).
     """
 
     name: str = "coco"
@@ -48,6 +49,7 @@ class CocoReader(FileReader):
         require_text("coco", "images", self.options["images"])
         if self.options["split"] is not None:
             require_choice("coco", "split", self.options["split"], ("train", "val", "test"))
+        require_choice("coco", "validation", self.options["validation"], ("corrected", "official"))
 
     def read(self) -> Iterator[SourceImage]:
         """Every image of the file, by id. Raises SourceError for a wrong folder, file or layout."""
@@ -59,7 +61,10 @@ class CocoReader(FileReader):
         candidates = [Path("images") / part, Path(part), Path("images"), Path("data"), Path()]
         names = [entry["file_name"] for _, entry in index.images[:_PROBED_IMAGES]]
         folder = find_images("coco", self.root, self.options["images"], candidates, names, path)
-        return _stream(records, index, folder, self.options["split"] or split_named(path.stem))
+        split = self.options["split"] or split_named(path.stem)
+        if split == "val" and self.options["validation"] == "official":
+            split = "train"
+        return _stream(records, index, folder, split)
 
 
 def _stream(records: JsonRecords, index: CocoIndex, folder: Path, split: str | None) -> Iterator[SourceImage]:

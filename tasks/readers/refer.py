@@ -48,10 +48,17 @@ class ReferReader(FileReader):
     folders: ClassVar[tuple[str, ...]] = _TRAIN2014
     stem: ClassVar[str] = "refs"
     suffixes: ClassVar[tuple[str, ...]] = (".p",)
+    has_overlaps: ClassVar[bool] = False
+    """Whether the option ``overlaps`` is there: the official code trains on RefCOCO, whose polygons it adds up."""
 
     def __post_init__(self) -> None:
         defaults = {"division": next(iter(self.divisions)), "split": "train", "images": None}
+        if self.has_overlaps:
+            defaults["overlaps"] = "corrected"
         self.options = complete_options(self.kind, self.options, defaults)
+        if self.has_overlaps:
+            require_choice(self.kind, "overlaps", self.options["overlaps"], ("corrected", "official"))
+            self.polygon_rule = "coco" if self.options["overlaps"] == "corrected" else "coco_once"
         require_choice(self.kind, "division", self.options["division"], tuple(self.divisions))
         require_choice(self.kind, "split", self.options["split"], self.divisions[self.options["division"]])
         require_text(self.kind, "images", self.options["images"])
@@ -145,12 +152,14 @@ class RefCocoReader(ReferReader):
     """RefCOCO: expressions for objects of COCO, from a game.
 
     Options: ``division`` (unc or google; default unc), ``split`` (unc: train, val, testA: people, testB: the rest;
-    google: train, val, test; default train), ``images`` (folder below the root; default: the known ones).
+    google: train, val, test; default train), ``images`` (folder below the root; default: the known ones),
+    ``overlaps`` (corrected: an object's polygons are joined; official: where two overlap there is a hole).
     """
 
     name: str = "refcoco"
     revision: str = field(default="1", init=False)
     kind: ClassVar[str] = "refcoco"
+    has_overlaps: ClassVar[bool] = True
     divisions: ClassVar[Mapping[str, tuple[str, ...]]] = {"unc": _UNC, "google": ("train", "val", "test")}
 
 

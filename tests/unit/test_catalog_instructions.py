@@ -8,20 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalog.drawing_colors import COLORS, color_table
 from catalog.errors import ConfigError, RowRejected
+from catalog.instruction_templates import read_templates
 from catalog.instructions import (
-    COLORS,
-    TEMPLATES,
-    color_table,
     definite,
     names_a_side,
     other_side,
-    read_templates,
     word_enhancement,
     word_keypoints,
     word_segmentation,
 )
 from catalog.reasons import Reason
+from catalog.render_styles import TEMPLATES
 
 NAMES = ["segmentation", "keypoint_detection", "deblurring", "denoising", "watermark_removal"]
 JOINTS = [
@@ -42,7 +41,8 @@ def test_each_task_has_ten_sentences(name: str) -> None:
 
 
 def test_every_template_file_belongs_to_a_task() -> None:
-    assert sorted(path.stem for path in TEMPLATES.iterdir()) == sorted(NAMES)
+    for folder in (TEMPLATES, TEMPLATES / "expanded", TEMPLATES / "simple"):
+        assert sorted(path.stem for path in folder.glob("*.txt")) == sorted(NAMES), folder
 
 
 def test_every_template_is_chosen_alike_and_by_the_generator_alone() -> None:
@@ -206,5 +206,5 @@ def test_colors() -> None:
     assert color_table("keypoint_detection", "official")["green"] == (0, 255, 0)
     assert len(color_table("segmentation", "official")) == 8
     assert len(color_table("keypoint_detection", "official")) == 9
-    with pytest.raises(ConfigError, match="corrected, official"):
+    with pytest.raises(ConfigError, match="corrected, official, fixed"):
         color_table("segmentation", "paper")  # type: ignore[arg-type]

@@ -16,16 +16,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from catalog.digests import bytes_digest
+from catalog.drawing_colors import COLORS, color_table
 from catalog.errors import ConfigError, RowRejected
 from catalog.images import encode_png, resize_image, resize_mask
-from catalog.instructions import COLORS, color_table, read_templates
+from catalog.instruction_templates import read_templates
 from catalog.masks import box_mask, encode_mask, mask_box
+from catalog.person_squares import person_square
 from catalog.reasons import Reason
+from catalog.render_styles import RenderOptions
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, Sample, render_sample, sample_fields, sample_generator
+from catalog.samples import Sample, render_sample, sample_fields, sample_generator
 from catalog.schema import MIX
 from catalog.targets import decode_keypoints, decode_mask_target, disc_radius, render_mask
-from catalog.views import View, person_view, square_view, whole_view
+from catalog.views import View, square_view, whole_view
 
 PHOTO = skimage.data.coffee()[:300, :480].copy()
 HEIGHT, WIDTH = PHOTO.shape[:2]
@@ -38,7 +41,7 @@ JOINTS = [
     {"name": "right knee", "x": 0.0, "y": 0.0, "visibility": 0},
     {"name": "right ankle", "x": 20.0, "y": 290.0, "visibility": 2},
 ]
-OPTIONS = RenderOptions()
+OPTIONS = RenderOptions(wording="written")
 
 
 class Store:
@@ -106,8 +109,9 @@ def test_another_process_draws_the_same(store: Store) -> None:
     row = store.keypoints()
     code = (
         "import json, sys\nfrom pathlib import Path\nfrom catalog.samples import *\nfrom catalog.roots import Roots\n"
+        "from catalog.render_styles import RenderOptions\noptions = RenderOptions(wording='written')\n"
         "row = json.loads(sys.argv[1])\n"
-        "sample = render_sample(row, Roots({'photos': Path(sys.argv[2])}), seed=5, index=7, options=RenderOptions())\n"
+        "sample = render_sample(row, Roots({'photos': Path(sys.argv[2])}), seed=5, index=7, options=options)\n"
         "from catalog.digests import bytes_digest\n"
         "sys.stdout.write(sample.instruction + bytes_digest(sample.target.tobytes()))\n"
     )
@@ -132,7 +136,8 @@ def test_fields_are_columns_of_the_mix_and_all_that_is_read(store: Store) -> Non
             return super().__getitem__(name)
 
     read: set[str] = set()
-    for row in (store.segmentation(), store.keypoints(), store.pair(), store.pair(instruction=None)):
+    known = {"class_names": ["cup", "sky"], "present_classes": ["cup"]}
+    for row in (store.segmentation(**known), store.keypoints(), store.pair(), store.pair(instruction=None)):
         try:
             render_sample(Watched(row), store.roots, seed=0, index=0, options=OPTIONS)
         except RowRejected:
@@ -143,7 +148,7 @@ def test_fields_are_columns_of_the_mix_and_all_that_is_read(store: Store) -> Non
 # Segmentation.
 
 
-@pytest.mark.parametrize("changes", [{}, {"crop": "resize"}, {"size": 128}, {"alpha": 0.7}, {"flip_probability": 1.0}])
+@pytest.mark.parametrize("changes", [{}, {"crop": "paper"}, {"size": 128}, {"alpha": 0.7}, {"flip_probability": 1.0}])
 def test_segmentation_target_is_the_mask_over_the_source(store: Store, changes: dict[str, Any]) -> None:
     row = store.segmentation()
     for index in range(4):
@@ -184,13 +189,13 @@ def test_squares_keep_the_region_in_view_and_reach_every_place(store: Store) -> 
         sample = store.render(row, index=index, size=64)
         offsets.add(sample.view.x)
         assert sample.view.x <= 40 and sample.view.y == 0 and sample.view.width == sample.view.height == HEIGHT
-        official.add(store.render(row, index=index, size=64, keep_region=False).view.x)
+        official.add(store.render(row, index=index, size=64, referent="official").view.x)
     assert min(offsets) < 5 and max(offsets) > 35
     assert min(official) < 20 and max(official) > 160
 
 
 def test_the_official_crop_may_lose_the_region_and_says_nothing(store: Store) -> None:
-    samples = [store.render(store.segmentation(), index=index, keep_region=False) for index in range(40)]
+    samples = [store.render(store.segmentation(), index=index, referent="official") for index in range(40)]
     lost = [sample for sample in samples if not sample.mask.any()]
     assert lost and all((sample.target == sample.source).all() for sample in lost)
 
@@ -288,7 +293,8 @@ def test_enhancement_is_cropped_and_worded(store: Store, edit_type: str) -> None
     samples = [store.render(row, index=index, size=64) for index in range(30)]
     assert {sample.instruction for sample in samples} <= set(read_templates(edit_type))
     assert len({sample.view.x for sample in samples}) > 15
-    assert all(sample.edit_mask is None and sample.view.width == HEIGHT for sample in samples)
+    side = 64 if edit_type == "denoising" else HEIGHT
+    assert all(sample.edit_mask is None and sample.view.width == side for sample in samples)
 
 
 # Mirroring.
@@ -402,10 +408,15 @@ views = st.builds(
     st.sampled_from([32, 50]),
     st.booleans(),
 )
+turned_views = st.builds(
+    lambda x, y, side, size, flipped, angle: View(x, y, side, side, size, flipped, angle),
+    *(st.integers(-40, 60), st.integers(-40, 60), st.integers(1, 120), st.sampled_from([32, 50])),
+    *(st.booleans(), st.floats(-90, 90)),
+)
 
 
 @settings(max_examples=100, deadline=None)
-@given(views, st.lists(st.tuples(st.floats(-50, 150), st.floats(-50, 150)), max_size=5))
+@given(views | turned_views, st.lists(st.tuples(st.floats(-50, 150), st.floats(-50, 150)), max_size=5))
 def test_points_go_there_and_back(view: View, points: list[tuple[float, float]]) -> None:
     array = np.array(points).reshape(-1, 2)
     assert np.allclose(view.source_points(view.show_points(array)), array)
@@ -454,6 +465,6 @@ def test_squares_lie_inside_and_hold_as_much_of_the_region_as_fits(
 
 
 def test_person_views_clip_the_box_first() -> None:
-    assert person_view([-50, 10, 100, 20], 100, 200, 64, 1.0) == View(0, -5, 50, 50, 64)
-    assert person_view([10.2, 10.2, 0.1, 0.1], 100, 200, 64, 1.25).width == 1
+    assert person_square([-50, 10, 100, 20], 100, 200, 1.0).view(64) == View(0, -5, 50, 50, 64)
+    assert person_square([10.2, 10.2, 0.1, 0.1], 100, 200, 1.25).view(64).width == 1
     assert whole_view(30, 40, 64) == View(0, 0, 40, 30, 64)

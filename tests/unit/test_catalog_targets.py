@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
 
+from catalog.drawing_colors import COLORS
 from catalog.images import decode_image, resize_image
-from catalog.instructions import COLORS
 from catalog.targets import (
     MIN_DISC_SHIFT,
     MIN_MASK_SHIFT,

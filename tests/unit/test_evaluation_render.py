@@ -16,8 +16,9 @@ from catalog.digests import bytes_digest
 from catalog.errors import ConfigError
 from catalog.images import encode_png
 from catalog.masks import encode_mask
+from catalog.render_styles import RenderOptions, RenderStyle, as_evaluated
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, RenderStyle, Sample, render_sample
+from catalog.samples import Sample, render_sample
 from catalog.schema import MIX
 from evaluation.commands import main
 from evaluation.measures import HelperModels
@@ -30,16 +31,29 @@ from trainer.recipes import make_config
 from trainer.tiny import make_tiny_checkpoint
 
 OTHERS: dict[str, Any] = {
-    "crop": "resize",
-    "keep_region": False,
+    "crop": "paper",
+    "referent": "official",
     "alpha": 1.0,
     "radius": 20.0,
     "max_keypoints": 1,
     "person_scale": 2.5,
     "colors": "official",
     "flip_probability": 1.0,
+    "disc_centers": "official",
+    "joint_names": "official",
+    "joint_sentences": "official",
+    "wording": "written",
 }
 """A value of each field that is not its default."""
+TRAINED: dict[str, Any] = {
+    "asked_joints": "official",
+    "augmentation": "corrected",
+    "absent_classes": "paper",
+    "absent_probability": 1.0,
+}
+"""The same for what only training does."""
+MIRRORED: dict[str, Any] = {"sided_words": "official"}
+"""The same for what matters to mirrored samples alone."""
 NUM_ROWS = 24
 WIDTH, HEIGHT = 256, 96
 
@@ -58,7 +72,7 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data += photo
         mask = np.zeros((HEIGHT, WIDTH), bool)
         mask[30:60, 8:40] = True
-        points = {"nose": (60, 40), "left hip": (75, 70), "right hip": (85, 70), "left knee": (75, 85)}
+        points = {"head": (60, 40), "left hip": (75, 70), "right hip": (85, 70), "left knee": (75, 85)}
         row: dict[str, Any] = dict.fromkeys(MIX.names)
         row |= {
             "pair_id": f"pair {number:02d}",
@@ -70,8 +84,11 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         if number % 2:
             row |= {"vision_task": "segmentation", "mask": encode_mask(mask), "phrase": "the red bird"}
+            row |= {"phrase": "the left bird"} if number % 4 == 1 else {}
+            row |= {"class_names": ["bird", "boat", "car", "sky"], "present_classes": ["bird"]}
         else:
             named = [{"name": n, "x": float(x), "y": float(y), "visibility": 2} for n, (x, y) in points.items()]
+            named += [{"name": "right ankle", "x": 0.0, "y": 0.0, "visibility": 0}]
             row |= {"vision_task": "keypoint_detection", "keypoints": named, "bbox": [50.0, 30.0, 50.0, 60.0]}
         rows.append(row)
     both = [row | {"split": "train", "position": place} for place, row in enumerate(rows)]
@@ -88,11 +105,11 @@ def pictures(samples: Sequence[Any]) -> list[tuple[bytes, bytes, str]]:
 
 def test_every_field_has_another_value_here() -> None:
     default = RenderStyle()
-    assert OTHERS.keys() == {field.name for field in fields(RenderStyle)}
-    assert all(getattr(default, name) != value for name, value in OTHERS.items())
+    assert {*OTHERS, *TRAINED, *MIRRORED} == {field.name for field in fields(RenderStyle)}
+    assert all(getattr(default, name) != value for name, value in {**OTHERS, **TRAINED, **MIRRORED}.items())
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", [*OTHERS, *TRAINED, *MIRRORED])
 def test_a_field_set_for_training_reaches_its_samples(mix: Path, name: str) -> None:
     roots, base = Roots.read(mix.parent / "roots.json"), make_config("demo")
 
@@ -101,13 +118,16 @@ def test_a_field_set_for_training_reaches_its_samples(mix: Path, name: str) -> N
         kept = [samples[index] for index in range(NUM_ROWS)]
         return pictures([one for one in kept if one.rejected is None and one.instruction])
 
-    plan, options = TrainingPlan(mix), RenderOptions(size=base.image_size, **{name: OTHERS[name]})
+    value = {**OTHERS, **TRAINED, **MIRRORED}[name]
+    mirrored = {"flip_probability": 1.0} if name in MIRRORED else {}
+    base = base.with_overrides([f"render.{field}={chance}" for field, chance in mirrored.items()])
+    plan, options = TrainingPlan(mix), RenderOptions(size=base.image_size, **{name: value, **mirrored})
     expected = [
         render_sample(plan.row(index), roots, seed=base.seed, index=index, options=options)
         for index in range(NUM_ROWS)
         if TrainingSamples(plan, roots, base)[index].instruction  # the others' text was dropped
     ]
-    assert drawn(f"render.{name}={text(OTHERS[name])}") == pictures(expected) != drawn()
+    assert drawn(f"render.{name}={text(value)}") == pictures(expected) != drawn()
 
 
 class Recorder:
@@ -151,7 +171,7 @@ def test_a_field_set_for_evaluation_reaches_its_samples(
     rows = [row for row in pq.read_table(mix).to_pylist() if row["split"] == "val"]
     for index, row in enumerate(rows):
         if row["vision_task"] == "segmentation" and f"{row['pair_id']} ()" in changed:
-            sample = render_sample(row, roots, seed=0, index=index, options=style.at_size(64))
+            sample = render_sample(row, roots, seed=0, index=index, options=as_evaluated(style.at_size(64)))
             assert changed[f"{row['pair_id']} ()"] == pictures([sample])[0]
 
 
@@ -160,13 +180,19 @@ def test_the_evaluations_command_takes_fields_of_the_style_only(mix: Path, tmp_p
     arguments = ["run", "--checkpoint", str(tmp_path / "tiny"), "--mix", str(mix), "--output", str(tmp_path / "out")]
     arguments += ["--steps", "1", "--limit", "1"]
     assert command_line.run(main, [*arguments, "--set", "render.crop=round"]) == 2
-    assert "crop must be one of by_task, square, resize. Got 'round'" in capsys.readouterr().err
+    assert "crop must be one of official, paper, square. Got 'round'" in capsys.readouterr().err
     assert command_line.run(main, [*arguments, "--set", "seed=3"]) == 2
     assert "render.crop" in capsys.readouterr().err
     assert command_line.run(main, [*arguments, "--set", "render.crop=square", "--set", "render.alpha=0.75"]) == 0
     (row, *_) = pq.read_table(tmp_path / "out" / "metrics.parquet").to_pylist()
     render = json.loads(row["config"])["render"]
     assert (render["crop"], render["alpha"]) == ("square", 0.75)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_evaluation_refuses_what_only_training_does(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is for training"):
+        EvaluationOptions(render=RenderStyle(**{name: TRAINED[name]}))
 
 
 def test_a_value_out_of_range_is_refused_by_the_prefix_form_too() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from catalog.errors import ConfigError
-from catalog.samples import RenderStyle
+from catalog.render_styles import RenderStyle
 from trainer.config import changed_fields, field_descriptions, flat_values, override
 from trainer.recipes import RECIPES, make_config
 
@@ -39,15 +39,15 @@ def test_overrides_take_the_type_of_their_field() -> None:
 
 
 def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
-    config = make_config("demo").with_overrides(["render.crop=square", "render.alpha=0.75", "render.keep_region=false"])
-    assert config.render == RenderStyle(crop="square", alpha=0.75, keep_region=False)
+    config = make_config("demo").with_overrides(["render.crop=square", "render.alpha=0.75", "render.referent=official"])
+    assert config.render == RenderStyle(crop="square", alpha=0.75, referent="official")
     assert config.to_json()["render"]["crop"] == "square"
     assert changed_fields(make_config("demo").to_json(), config.to_json()) == [
         "render.alpha: 0.5 -> 0.75",
-        "render.crop: by_task -> square",
-        "render.keep_region: True -> False",
+        "render.crop: official -> square",
+        "render.referent: corrected -> official",
     ]
-    assert override(RenderStyle(), ["render.crop=resize"], prefix="render.") == RenderStyle(crop="resize")
+    assert override(RenderStyle(), ["render.crop=paper"], prefix="render.") == RenderStyle(crop="paper")
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
         ("device=tpu", "auto, cpu, cuda"),
         ("on_bad_row=ignore", "stop, skip"),
         ("render=square", "did you mean 'render.c"),
-        ("render.crop=round", "crop must be one of by_task, square, resize. Got 'round'"),
+        ("render.crop=round", "crop must be one of official, paper, square. Got 'round'"),
         ("render.crops=square", "did you mean 'render.crop'"),
         ("render.max_keypoints=99", "max_keypoints must be 1 to"),
         ("render.alpha=nan", "alpha must be in"),
         ("render.radius=inf", "radius must be in"),
         ("render.person_scale=inf", "person_scale must be in"),
         ("render.colors=none", "colors must be one of"),
-        ("render.keep_region=1", "true or false"),
+        ("render.referent=kept", "referent must be one of corrected, official"),
         ("render.size=64", "must name a field"),
     ],
 )

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from catalog.instructions import TEMPLATES
+from catalog.render_styles import TEMPLATES
 from trainer.tiny_tokenizer import byte_letters, learn_merges, make_tokenizer
 
 
@@ -40,7 +40,7 @@ def test_known_words_take_one_token(tokenizer) -> None:
 
 def test_instructions_fit_into_77_tokens(tokenizer) -> None:
     assert tokenizer.model_max_length == 77
-    for path in TEMPLATES.glob("*.txt"):
+    for path in TEMPLATES.rglob("*.txt"):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert len(tokenizer(line).input_ids) < 60, line
 
