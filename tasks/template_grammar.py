@@ -388,7 +388,7 @@ def derive(name: str, rng: np.random.Generator) -> str:
     rules, text = GRAMMARS[name], "<sentence>"
     while found := _NONTERMINAL.search(text):
         alternatives = rules[found[1]]
-        text = text[: found.start()] + alternatives[rng.integers(len(alternatives))] + text[found.end() :]
+        text = text[: found.start()] + alternatives[int(rng.integers(len(alternatives)))] + text[found.end() :]
     return text[0].upper() + text[1:]
 
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from catalog.errors import ConfigError, RowRejected
 from catalog.reasons import Reason
+from catalog.render_styles import RenderOptions
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, render_sample
+from catalog.samples import Sample, render_sample
 
 SUFFIXES = Path(__file__).with_name("suffixes")
 _SLOTS = {"segmentation": "color", "keypoint_detection": "circles"}
@@ -71,9 +72,10 @@ def render_adaptation(
     if is_plain:
         return AdaptationSample(_caption(row), sample.source)
     sentences = read_suffixes(row["vision_task"], suffixes)
-    suffix = sentences[int(place * len(sentences))].format(**_words([name for name, _ in sample.colors]))
-    drawn = suffix if sample.mask is None or sample.mask.any() else ""  # nothing to mark, so nothing to tell
-    return AdaptationSample(", ".join(filter(None, (_caption(row), drawn))), sample.target)
+    if not (drawn := _drawn(sample)):  # nothing is marked, so there is nothing to tell
+        return AdaptationSample(_caption(row), sample.target)
+    suffix = sentences[int(place * len(sentences))].format(**_words(drawn))
+    return AdaptationSample(f"{_caption(row)}, {suffix}", sample.target)
 
 
 @cache
@@ -101,6 +103,14 @@ def read_suffixes(vision_task: str, folder: Path = SUFFIXES) -> tuple[str, ...]:
         if slots - {_SLOTS[vision_task]}:
             raise ConfigError(f"{path}: the only slot is {{{_SLOTS[vision_task]}}}, got {line!r}: take the others out")
     return found
+
+
+def _drawn(sample: Sample) -> list[str]:
+    """Names of the colours that the picture shows; the official code also asks for joints that it does not draw."""
+    if sample.mask is not None:
+        return [name for name, _ in sample.colors] if sample.mask.any() else []
+    places = np.empty((0, 2)) if sample.keypoints is None else sample.keypoints
+    return [name for (name, _), place in zip(sample.colors, places, strict=True) if np.isfinite(place).all()]
 
 
 def _caption(row: Mapping[str, Any]) -> str:

@@ -118,6 +118,15 @@ def test_split_by_name(tmp_path: Path, stem: str, split: str | None) -> None:
     assert read(tmp_path, f"{stem}.json", split="test")[0].split == "test"
 
 
+def test_the_official_code_trains_on_val2017(tmp_path: Path) -> None:
+    write_dataset(tmp_path, [], name="person_keypoints_val2017.json", folder="images")
+    assert read(tmp_path, "person_keypoints_val2017.json")[0].split == "val"
+    assert read(tmp_path, "person_keypoints_val2017.json", validation="official")[0].split == "train"
+    assert read(tmp_path, "person_keypoints_val2017.json", validation="official", split="test")[0].split == "test"
+    with pytest.raises(SourceError, match="validation"):
+        read(tmp_path, "person_keypoints_val2017.json", validation="paper")
+
+
 def test_images_by_id_and_strays_last(tmp_path: Path) -> None:
     images = [{"id": k, "file_name": f"{k}.jpg", "width": 9, "height": 9} for k in (20, 7, 100)]
     annotations = [make_annotation(1, 100), make_annotation(2, 999), {"id": 3}, 5, make_annotation(4, 7)]

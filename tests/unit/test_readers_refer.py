@@ -101,6 +101,20 @@ def test_overlapping_polygons_leave_no_hole(tmp_path: Path) -> None:
     assert np.array_equal(mask_of(region), union > 0) and mask_of(region)[20, 20]
 
 
+def test_the_official_code_s_holes_are_an_option_of_refcoco(tmp_path: Path) -> None:
+    for reader, rule in (
+        (RefCocoReader(root=tmp_path), "coco"),
+        (RefCocoReader(root=tmp_path, options={"overlaps": "corrected"}), "coco"),
+        (RefCocoReader(root=tmp_path, options={"overlaps": "official"}), "coco_once"),
+        (RefCocoPlusReader(root=tmp_path), "coco"),
+    ):
+        assert reader.polygon_rule == rule
+    with pytest.raises(SourceError, match="overlaps"):
+        RefCocoReader(root=tmp_path, options={"overlaps": "paper"})
+    with pytest.raises(SourceError, match="overlaps"):
+        GRefCocoReader(root=tmp_path, options={"overlaps": "official"})
+
+
 def test_run_length_object_is_tested_before_its_polygons(tmp_path: Path) -> None:
     code = {"size": [HEIGHT, WIDTH], "counts": [10, 5, HEIGHT * WIDTH - 15]}
     write_set(tmp_path, "refcoco", [make_ref(0, 7)], [make_object(7, code, iscrowd=1)])

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from catalog.errors import CheckpointError, ConfigError, RowRejected
 from catalog.masks import encode_mask
+from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
-from catalog.samples import RenderStyle, render_sample
+from catalog.samples import render_sample
 from catalog.schema import MIX
 from trainer.adaptation import SUFFIXES, read_suffixes, render_adaptation
 from trainer.inference import edit
