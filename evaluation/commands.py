@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ConfigError, UserError
+from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
 from catalog.store import read_shard
 from catalog.workspace import Workspace
 from evaluation.benchmarks import MIX_SPLITS, PAPER
-from evaluation.tables import ProgressLine, print_benchmarks, print_rows
+from evaluation.tables import print_benchmarks, print_rows
 
 _EMBEDDED = {"pair_similarity": "histogram", "aesthetic_scorer": "image-statistics"}
 
@@ -57,10 +58,12 @@ def _run(options: argparse.Namespace) -> int:
         seed=options.seed,
         render=override(RenderStyle(), options.set, prefix="render."),
     )
-    with ProgressLine() as progress:
-        rows = evaluate(
-            predictor, options.mix, options.output, _load_helpers(options.profile), evaluation, progress.show
-        )
+    with ProgressLine() as line:
+
+        def show(benchmark: str, done: int, total: int) -> None:
+            line.say(f"{benchmark}: {done} of {total} rows", is_last=done == total)
+
+        rows = evaluate(predictor, options.mix, options.output, _load_helpers(options.profile), evaluation, show)
     print_rows(rows)
     sys.stdout.write(
         f"metric rows  {options.output / 'metrics.parquet'}\npictures     {options.output / 'predictions.png'}\n"

@@ -1,9 +1,7 @@
-"""Metric rows, benchmarks and progress on the terminal."""
+"""Metric rows and benchmarks on the terminal."""
 
 import sys
-import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -12,36 +10,7 @@ from rich.table import Table
 from evaluation.benchmarks import Benchmark, paper_range
 
 _CONTROLS = ("no-op", "oracle")
-_LINE_SECONDS = 10.0
 _LOG_WIDTH = 160  # columns where the output is not a terminal
-
-
-class ProgressLine:
-    """One line that is written over on a terminal, or a new line now and then in a log."""
-
-    def __init__(self) -> None:
-        self._is_terminal = sys.stderr.isatty()
-        self._last = 0.0
-
-    def __enter__(self) -> "ProgressLine":
-        self._last = time.monotonic()
-        return self
-
-    def show(self, benchmark: str, done: int, total: int) -> None:
-        """Say how far a benchmark is."""
-        text = f"{benchmark}: {done} of {total} rows"
-        if self._is_terminal:
-            sys.stderr.write(f"\r\033[K{text}")
-            sys.stderr.flush()
-        elif done == total or time.monotonic() - self._last > _LINE_SECONDS:
-            self._last = time.monotonic()
-            sys.stderr.write(text + "\n")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_terminal:
-            sys.stderr.write("\r\033[K")
 
 
 def print_rows(rows: Sequence[dict[str, Any]]) -> None:

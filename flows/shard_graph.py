@@ -30,9 +30,11 @@ from flows.timing import current_flow_run
 from tasks.build_plan import BuildPlan, Job
 from tasks.listing import list_source
 from tasks.profiles import Profile
+from tasks.readers.progress import listening
 from tasks.step_calls import Call
 
 _PERMANENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT}
+_LOG_SECONDS = 10.0  # between two lines about a file that is being read
 _CLOCK_SLACK = 0.05  # seconds by which a file's time may lag behind the clock
 
 
@@ -126,8 +128,9 @@ class ShardGraph:
         return self._outcome
 
     def _list(self, index: int) -> None:
-        for shard in list_source(self._workspace, self._profile, index):
-            self._events.put(_Listed(index, shard))
+        with listening(_LoggedProgress()):
+            for shard in list_source(self._workspace, self._profile, index):
+                self._events.put(_Listed(index, shard))
 
     def _take(self, event: _Listed | _ListingEnded | _Ended) -> None:
         if isinstance(event, _Listed):
@@ -187,6 +190,18 @@ class ShardGraph:
     def _fail(self, name: str, reason: str) -> None:
         self._outcome.failures[name] = reason
         get_run_logger().error("%s failed: %s", name, reason)
+
+
+class _LoggedProgress:
+    """Logs how far a large annotation file is read, now and then."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        if time.monotonic() - self._last >= _LOG_SECONDS:
+            self._last = time.monotonic()
+            get_run_logger().info("%s: %d of %d MiB read", name, done >> 20, total >> 20)
 
 
 def _as_task(function: Callable[..., Any]) -> Task[..., Any]:

@@ -41,7 +41,7 @@ def list_source(workspace: Workspace, profile: Profile, index: int) -> Iterator[
     if reader.root is not None:
         record_root(workspace, source.dataset, reader.root)
     origin = {"dataset": source.dataset, "reader": source.reader, "revision": reader.revision, "version": _VERSION}
-    rows = _rows(source.dataset, reader.read())
+    rows = (row for _, row in list_rows(source.dataset, reader.read()))
     while chunk := list(islice(rows, profile.images_per_shard)):
         digest = bytes_digest(json.dumps(chunk, sort_keys=True).encode())
         metadata = {
@@ -60,7 +60,8 @@ def _produce(rows: list[dict[str, Any]], writer: ShardWriter) -> list[dict[str, 
     return rows
 
 
-def _rows(dataset: str, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+def list_rows(dataset: str, records: Iterable[Record]) -> Iterator[tuple[Record, dict[str, Any]]]:
+    """Each record with its row of table ``listings``; an id that was seen before is one row's reason."""
     seen: set[bytes] = set()
     repeats: Counter[str] = Counter()
     for record in records:
@@ -74,7 +75,7 @@ def _rows(dataset: str, records: Iterable[Record]) -> Iterator[dict[str, Any]]:
             row["reason"] = str(Reason.DUPLICATE_ID)
             row["detail"] = f"{kind} {source_id!r} occurs more than once in {dataset}"
         seen.add(identity)
-        yield {**row, "record": json.dumps(asdict(record), default=repr)}
+        yield record, {**row, "record": json.dumps(asdict(record), default=repr)}
 
 
 def _plain(value: Any) -> str:

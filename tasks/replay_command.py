@@ -55,8 +55,8 @@ def in_words(found: Replay) -> str:
     return "\n".join([*lines, identical if found.is_identical else f"not identical: {num_different} differences"])
 
 
-def parse_settings(given: Sequence[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` texts as overrides of a profile; a value is JSON where it can be read so, else text.
+def parse_settings(given: Sequence[str], example: str = "backends.inpainter=opencv") -> dict[str, Any]:
+    """``NAME=VALUE`` texts as values by name; a value is JSON where it can be read so, else text.
 
     Raises:
         ConfigError: no name or no value.
@@ -65,7 +65,7 @@ def parse_settings(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         name, sign, value = text.partition("=")
         if not (name and sign):
-            raise ConfigError(f"--set must be NAME=VALUE such as backends.inpainter=opencv. Got {text!r}")
+            raise ConfigError(f"--set must be NAME=VALUE such as {example}. Got {text!r}")
         try:
             settings[name] = json.loads(value)
         except ValueError:

@@ -1,6 +1,7 @@
 """Ready-made pairs of one source, listed and ingested as a build does it; and small pictures to make them of."""
 
 import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,12 @@ def check_pixels(home: Path, rows: list[dict[str, Any]], sources: list[int], tar
         assert row["reason"] is None, row["detail"]
         assert np.array_equal(show(home, row["source_image"]), pixels(source))
         assert np.array_equal(show(home, row["target_image"]), pixels(target))
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))

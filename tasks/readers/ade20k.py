@@ -95,7 +95,7 @@ class Ade20kReader(FileReader):
 def _load_annotation(path: Path) -> tuple[dict[str, Any], str | None]:
     """The record of one image, or what is wrong with it. Old records are Latin-1."""
     try:
-        value = JsonRecords(path, "ADE20K's record", ("utf-8-sig", "latin-1")).whole()
+        value = JsonRecords(path, "ADE20K's record", or_latin_1=True).whole()
     except SourceError as error:
         return {}, str(error)
     annotation = value.get("annotation") if isinstance(value, dict) else None

@@ -151,7 +151,7 @@ def _records(root: Path, split: str) -> list[Path]:
 def _names(path: Path) -> dict[int, str]:
     """Class number -> first name, of the whole objects that a JSON lists; empty where it cannot be read."""
     try:
-        value: Any = JsonRecords(path, "ADE20K's record", ("utf-8-sig", "latin-1")).whole()
+        value: Any = JsonRecords(path, "ADE20K's record", or_latin_1=True).whole()
     except SourceError:
         return {}  # the image's classes then have no names, and each is refused
     annotation = value.get("annotation") if isinstance(value, dict) else None

@@ -1,10 +1,8 @@
 """Ready-made edits in tables: Parquet, WebDataset tars, JSON lists; the published sets; where each picture is."""
 
-import io
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from listed_pairs import cell, check_pixels, ingest_source, pixels, png, reasons, show, write_table
+from listed_pairs import cell, check_pixels, ingest_source, pixels, png, reasons, show, write_table, write_tar
 from PIL import Image
 
 from catalog.errors import RowRejected, SourceError
@@ -25,16 +23,6 @@ from tasks.readers.edit_pairs import EditPairsReader, choose_wordings
 from tasks.readers.editing_sets import HqEditReader, OmniEditReader, UltraEditReader
 from tasks.readers.locations import Location, cell_name, locate_packed, member_name, stretch_name
 from tasks.readers.parquet_tables import ParquetPictures
-
-
-def write_tar(path: Path, members: dict[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-
 
 # Where a picture is
 
