@@ -53,7 +53,7 @@ class Reason(StrEnum):
     OBJECT_REMAINS = "object_remains"  # where the object was, the picture still looks more like it than like around it
     CONSTANT_FILL = "constant_fill"  # the hole was filled with one colour, which its surroundings do not have
     BAD_INSTRUCTION = "bad_instruction"  # the instruction is empty, too long or not text
+    NO_CAPTION = "no_caption"  # nothing says what the picture shows, where a caption is to be trained
 
     # afterwards, in verdicts alone
     REVOKED = "revoked"  # a tombstone withdraws the pair (`catalog.revocation`)
-    NO_CAPTION = "no_caption"  # nothing says what the picture shows, where a caption is to be trained

@@ -12,6 +12,7 @@ One row per what::
     scores     one per pair: numbers on a pair before training
     verdicts   one per pair and policy: accepted, or rejected with the condition that failed
     mix        one per draw: the sampling plan, ``catalog/mix.parquet``
+    latents    one per static pair: what the trainer's frozen networks say of it   (``python -m trainer.encode``)
     metrics    one per checkpoint, benchmark and metric
 
 A row with ``reason`` null is usable. A row that is not keeps its identity and says why (`catalog.reasons`).
@@ -253,6 +254,17 @@ MIX = pa.schema(
     ]
 )
 
+LATENTS = pa.schema(
+    [
+        ("pair_id", pa.string()),
+        ("row_key", pa.string()),  # digest of both images' digests and the instruction
+        ("sha256", pa.string()),  # of the record: row i is record i of ``data/latents/<key>.float16``
+        ("backends", pa.list_(pa.string())),  # "encoder@" and the digest of autoencoder and text encoder
+        *OUTCOME,
+    ]
+)
+"""Latents and text states of pairs that look the same each time they are drawn; the numbers lie beside the shard."""
+
 METRICS = pa.schema(
     [
         ("benchmark", pa.string()),
@@ -278,6 +290,7 @@ TABLES: dict[str, pa.Schema] = {
     "references": REFERENCES,
     "scores": SCORES,
     "verdicts": VERDICTS,
+    "latents": LATENTS,
     "metrics": METRICS,
 }
 

@@ -41,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
     from evaluation.run import EvaluationOptions, evaluate
-    from trainer.config import override
+    from trainer.overrides import override
 
     sampling = SamplingOptions(
         num_steps=options.steps,

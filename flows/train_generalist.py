@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 @flow(name="train", flow_run_name="train {recipe}")
 def train_generalist(
     mix: Annotated[str, Field(description="The sampling plan to train on.")] = "catalog/mix.parquet",
-    recipe: Annotated[str, Field(description="A recipe of the trainer: demo, paper.")] = "demo",
+    recipe: Annotated[str, Field(description="A recipe of the trainer: demo, task_training, ...")] = "demo",
     output: Annotated[
         str | None,
         Field(description="Run folder; the same folder again goes on from there. Absent: runs/RECIPE-MIX."),
@@ -64,12 +64,16 @@ def train_generalist(
 
 
 def _command(plan: Path, recipe: str, folder: Path, num_processes: int, settings: dict[str, Any]) -> list[str]:
-    changes = [part for name, value in settings.items() for part in ("--set", f"{name}={_text(value)}")]
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"),
         *(str(REPOSITORY / "trainer" / "main.py"), "--catalog", str(plan)),
-        *("--recipe", recipe, "--output", str(folder), *changes),
+        *("--recipe", recipe, "--output", str(folder), *settings_arguments(settings)),
     ]
+
+
+def settings_arguments(settings: dict[str, Any]) -> list[str]:
+    """Fields of a recipe as the trainer's commands take them: ``--set name=value`` each."""
+    return [part for name, value in settings.items() for part in ("--set", f"{name}={_text(value)}")]
 
 
 def _text(value: Any) -> str:

@@ -70,7 +70,11 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints in ``folder``, oldest first."""
     found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def remove_rests(folder: Path) -> None:
@@ -80,10 +84,13 @@ def remove_rests(folder: Path) -> None:
             shutil.rmtree(path)
 
 
-def save_checkpoint(folder: Path, step: int, state: TrainingState, identity: Identity, keep_last: int) -> Path:
-    """Write one checkpoint and drop all but the ``keep_last`` newest; returns its path.
+def save_checkpoint(
+    folder: Path, step: int, state: TrainingState, identity: Identity, *, keep_last: int, keep_every: int = 0
+) -> Path:
+    """Write one checkpoint and drop old ones; returns its path.
 
-    One that is already there is left as it is: equal steps of one run are equal.
+    Kept are the ``keep_last`` newest, and those after a multiple of ``keep_every`` steps unless that is 0. One that is
+    already there is left as it is: equal steps of one run are equal.
     """
     from safetensors.torch import save_file
 
@@ -97,7 +104,8 @@ def save_checkpoint(folder: Path, step: int, state: TrainingState, identity: Ide
         _write_manifest(temporary, step, state.samples_seen, identity)
         publish_folder(temporary, path)
     for old in list_checkpoints(folder)[:-keep_last]:
-        shutil.rmtree(old.rename(_rest(old)))
+        if not keep_every or _step_of(old) % keep_every:
+            shutil.rmtree(old.rename(_rest(old)))
     return path
 
 

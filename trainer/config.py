@@ -3,20 +3,16 @@
 Units: images in pixels, lengths in optimizer steps, amounts of data in samples.
 """
 
-import ast
 import dataclasses
-import difflib
-import inspect
-import itertools
 import math
-import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from catalog.errors import ConfigError
 from catalog.render_styles import RenderStyle
+from trainer.overrides import flat_values, override
 
 TINY_MODEL = "tiny"
 """Value of ``model`` that makes a tiny, randomly initialised checkpoint instead of loading one."""
@@ -76,7 +72,8 @@ class TrainingConfig:
     """Samples per optimizer step, over all ranks (paper section 4.1)."""
 
     micro_batch_size: int = 64
-    """Samples per forward pass and rank; the rest of the global batch is accumulated (official code: 64)."""
+    """Samples per forward pass and rank; the rest of the global batch is accumulated (official code: 64). 0 = the
+    largest power of two that fits into memory, found by trying at the start; a resumed run keeps what was found."""
 
     learning_rate: float = 1e-4
     """Constant learning rate (paper section 4.1)."""
@@ -99,14 +96,40 @@ class TrainingConfig:
     ema_decay: float = 0.9999
     """Decay of the moving average of the weights after its warm-up (paper section 4.1)."""
 
+    latents: Literal["off", "use"] = "off"
+    """Take latents and text states of rows that look the same each time from the cache that ``python -m
+    trainer.encode`` made ("use"), or encode every row in every step."""
+
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the forward and backward pass. Weights, optimizer and moving average are always float32."""
+
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Several ranks: each holds all weights and states ("ddp"), or each a part of them ("fsdp", PyTorch's FSDP2)."""
+
+    activation_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more time."""
+
+    channels_last: bool = False
+    """Keep convolutions' tensors as NHWC, which GPUs' tensor cores like."""
+
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
+    """Mode of torch.compile for the UNet; "reduce-overhead" replays CUDA graphs."""
+
+    fused_optimizer: bool = False
+    """AdamW as one kernel."""
 
     seed: int = 0
     """Of everything random. A sample depends on (seed, sample index) and on nothing else."""
 
     on_bad_row: Literal["stop", "skip"] = "stop"
     """A mix row that cannot be rendered ends the run, or is logged and counts nothing in its step."""
+
+    on_bad_step: Literal["stop", "skip"] = "stop"
+    """A step whose loss or gradient is not finite, or leaps (``spike_factor``), ends the run, or is left out: the
+    weights stay as they were before it. Either way its pairs are named."""
+
+    spike_factor: float = 0.0
+    """A step leaps when its loss or gradient norm is over this many times the median of 50 steps before; 0 = never."""
 
     deterministic: bool = True
     """Use only operations that give the same bits every time, so that resuming is bit-exact."""
@@ -126,8 +149,23 @@ class TrainingConfig:
     keep_last: int = 2
     """Newest checkpoints to keep."""
 
+    keep_every: int = 0
+    """Also keep the checkpoints after every so many steps, for good; 0 = none."""
+
+    pictures_every: int = 0
+    """Steps between sample pictures: held-out rows of the mix edited by the moving average; 0 = none."""
+
+    num_pictures: int = 4
+    """Rows in each sample picture."""
+
     log_every: int = 10
-    """Steps between progress lines; the Parquet log has every step."""
+    """Steps between progress lines where the output is no terminal; the Parquet log has every step."""
+
+    peak_tflops: float = 0.0
+    """Peak of one device in 10^12 operations/s, for the log's MFU; 0 = the data sheet's value, where it is known."""
+
+    rank_timeout: float = 600.0
+    """Seconds that ranks wait for each other before the job ends."""
 
     def __post_init__(self) -> None:
         for rule, holds, field, remedy in _rules(self):
@@ -157,91 +195,28 @@ RUN_ONLY_FIELDS = frozenset(
         "recipe",
         "num_steps",
         "micro_batch_size",
+        "parallel",
+        "activation_checkpointing",
+        "channels_last",
+        "compile",
+        "fused_optimizer",
         "on_bad_row",
+        "on_bad_step",
+        "spike_factor",
         "device",
         "num_threads",
         "num_workers",
         "checkpoint_every",
         "keep_last",
+        "keep_every",
+        "pictures_every",
+        "num_pictures",
         "log_every",
+        "peak_tflops",
+        "rank_timeout",
     }
 )
 """Fields that a resumed run may change: how long and on what, never what is learned (up to rounding)."""
-
-
-Options = TypeVar("Options")
-
-
-def override(options: Options, assignments: Iterable[str], prefix: str = "") -> Options:
-    """``options``, a dataclass, with ``field=value`` texts applied, as given to ``--set``.
-
-    Args:
-        options: a field that is a dataclass itself is reached by dotted names: ``render.crop``.
-        assignments: the texts.
-        prefix: what all names begin with where ``options`` is a part of something larger: ``render.``.
-
-    Raises:
-        ConfigError: no ``=``, an unknown field, a value of another type or out of range.
-    """
-    kinds = dict(_leaves(type(options), prefix))
-    changes: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set {next(iter(kinds))}=VALUE")
-        name = name.strip()
-        value = _parse(kinds, name, text.strip())
-        changes[name.removeprefix(prefix)] = value
-    changed: Options = _replace(options, changes)
-    return changed
-
-
-def _replace(options: Any, changes: Mapping[str, Any]) -> Any:
-    """``dataclasses.replace`` for dotted names."""
-    own: dict[str, Any] = {}
-    parts: dict[str, dict[str, Any]] = {}
-    for name, value in changes.items():
-        first, dot, rest = name.partition(".")
-        if dot:
-            parts.setdefault(first, {})[rest] = value
-        else:
-            own[name] = value
-    return dataclasses.replace(options, **own, **{n: _replace(getattr(options, n), part) for n, part in parts.items()})
-
-
-def _leaves(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and type of each field that is no dataclass itself."""
-    for name, inner in typing.get_type_hints(kind).items():
-        if is_dataclass(inner):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
-            yield prefix + name, inner
-
-
-def field_descriptions() -> dict[str, str]:
-    """What stands under each field in the sources, on one line each, by dotted name, for ``--help``."""
-    return dict(_descriptions(TrainingConfig))
-
-
-def _descriptions(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    inner = {name: hint for name, hint in typing.get_type_hints(kind).items() if is_dataclass(hint)}
-    body = ast.parse(inspect.getsource(kind)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    for field, text in itertools.pairwise(body.body):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
-                if name in inner:
-                    yield from _descriptions(inner[name], f"{prefix}{name}.")
-                else:
-                    yield prefix + name, " ".join(words.split())
-
-
-def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A configuration's JSON values by dotted name."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= flat_values(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
 
 
 def changed_fields(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
@@ -273,11 +248,25 @@ def _rules(config: TrainingConfig) -> list[tuple[str, bool, str, str]]:
         ("in [0, 1)", 0 <= config.ema_decay < 1, "ema_decay", "the paper's is 0.9999"),
         ("in [0, 1]", 0 <= config.plain_share <= 1, "plain_share", "half is the default"),
         ("a folder or a hub id", bool(config.tokenizer), "tokenizer", "leave it away for Stable Diffusion v1's"),
+        (
+            "0 or over 1",
+            _not_negative(config.spike_factor) and not 0 < config.spike_factor <= 1,
+            "spike_factor",
+            "try 5",
+        ),
+        ("0 or more", _not_negative(config.peak_tflops), "peak_tflops", "0 takes the known value"),
+        ("positive and finite", _positive(config.rank_timeout), "rank_timeout", "give seconds"),
         ("0 or more", config.seed >= 0, "seed", "any whole number from 0 on does"),
         ("0 or more", config.num_workers >= 0, "num_workers", "0 renders in the training process"),
     ]
-    counts = ["num_steps", "global_batch_size", "micro_batch_size", "num_threads"]
-    counts += ["checkpoint_every", "keep_last", "log_every"]
+    for name in ("micro_batch_size", "keep_every", "pictures_every"):
+        rules.append(("0 or more", getattr(config, name) >= 0, name, "0 leaves it to the trainer, or turns it off"))
+    pictures = not config.pictures_every or config.image_condition
+    rules.append(("0 in stage pretraining_adaptation, which edits nothing", pictures, "pictures_every", "set it to 0"))
+    cached = config.latents == "off" or config.image_condition
+    rules.append(("off in stage pretraining_adaptation, which draws pictures anew", cached, "latents", "set it to off"))
+    counts = ["num_steps", "global_batch_size", "num_threads", "checkpoint_every", "keep_last", "log_every"]
+    counts.append("num_pictures")
     rules += [("1 or more", getattr(config, name) >= 1, name, "give a positive count") for name in counts]
     for name, kind in typing.get_type_hints(TrainingConfig).items():
         if typing.get_origin(kind) is Literal:
@@ -293,25 +282,3 @@ def _positive(value: float) -> bool:
 
 def _not_negative(value: float) -> bool:
     return math.isfinite(value) and value >= 0
-
-
-def _parse(kinds: Mapping[str, Any], name: str, text: str) -> Any:
-    """A field's value from the command line."""
-    if name not in kinds:
-        close = difflib.get_close_matches(name, kinds, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the fields are {', '.join(kinds)}"
-        raise ConfigError(f"--set must name a field of the configuration, got {name!r}: {hint}")
-    kind = kinds[name]
-    if kind is bool:
-        known = {"true": True, "false": False}
-        if text.lower() not in known:
-            raise ConfigError(f"{name} must be true or false, got {text!r}: write --set {name}=true")
-        return known[text.lower()]
-    if kind in (int, float):
-        assert isinstance(kind, type) and not isinstance(kind, types.UnionType)
-        try:
-            return kind(text)
-        except ValueError as error:
-            what = "a whole number" if kind is int else "a number"
-            raise ConfigError(f"{name} must be {what}, got {text!r}: write --set {name}=VALUE") from error
-    return text

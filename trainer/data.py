@@ -23,6 +23,7 @@ from catalog.schema import VISION_TASKS
 from trainer.adaptation import SUFFIXES, render_adaptation
 from trainer.config import LATENT_STRIDE, TrainingConfig
 from trainer.diffusion import CONDITIONING_DROPOUT, NUM_TIMESTEPS
+from trainer.latent_cache import CachedStates, LatentCache
 from trainer.plan import TrainingPlan
 
 LATENT_CHANNELS = 4
@@ -85,9 +86,10 @@ class TrainingSample:
     instruction: str
     """As the text encoder gets it: empty where the text was dropped."""
     source: np.ndarray
-    """uint8 (S, S, 3) RGB; without a pixel in stage 1."""
+    """uint8 (S, S, 3) RGB; without a pixel in stage 1, and where ``states`` stand for both pictures."""
     target: np.ndarray
     draw: Draw
+    states: CachedStates | None = None
     rejected: RejectedRow | None = None
 
     def digest(self) -> int:
@@ -97,7 +99,25 @@ class TrainingSample:
         state.update(repr((*words, self.rejected is None)).encode())
         for array in (self.source, self.target, self.draw.target_noise, self.draw.noise):
             state.update(array.tobytes())
+        if self.states is not None:
+            state.update(self.states.to_bytes())
         return int.from_bytes(state.digest(), "little", signed=True)
+
+
+@dataclass(frozen=True)
+class BatchStates:
+    """What the cache has of a batch's samples, K of B."""
+
+    places: Tensor
+    """int64 (K,): which of the B samples."""
+    others: Tensor
+    """int64 (B - K,): the samples that are encoded online."""
+    sources: Tensor
+    """float16 (K, 4, h, w); see `trainer.latent_cache.CachedStates`."""
+    target_means: Tensor
+    target_stds: Tensor
+    texts: Tensor
+    """float16 (K, 77, C)."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,7 @@ class Batch:
     vision_tasks: list[str]
     instructions: list[str]
     sources: Tensor
-    """uint8 (B, S, S, 3) RGB; without a pixel in stage 1."""
+    """uint8 (B, S, S, 3) RGB; without a pixel in stage 1. Only the samples that are not in ``states``."""
     targets: Tensor
     keep_image: Tensor
     """float32 (B,): 0 where the image condition was dropped, else 1."""
@@ -122,16 +142,21 @@ class Batch:
     """float32 (B,): 0 for a rejected row, else 1."""
     rejected: list[RejectedRow]
     digests: list[int]
+    states: BatchStates | None = None
+    """Of samples in the cache; None where there is none."""
 
 
 class TrainingSamples(Dataset[TrainingSample]):
     """Sample ``index`` of a run: any whole number from 0 on."""
 
-    def __init__(self, plan: TrainingPlan, roots: Roots, config: TrainingConfig) -> None:
+    def __init__(
+        self, plan: TrainingPlan, roots: Roots, config: TrainingConfig, cache: LatentCache | None = None
+    ) -> None:
         self._plan = plan
         self._roots = roots
         self._config = config
         self._options = config.render.at_size(config.image_size)
+        self._cache = cache
         self._no_source = np.zeros((0, 0, 3), np.uint8)
 
     def __getitem__(self, index: int) -> TrainingSample:
@@ -140,6 +165,9 @@ class TrainingSamples(Dataset[TrainingSample]):
         row: Mapping[str, Any] = _UNREAD_ROW
         try:
             row = self._plan.row(index)
+            states = None if self._cache is None else self._cache.find(row, self._config.render)
+            if states is not None:
+                return self._from_cache(index, row, drawn, states)
             instruction, source, target = self._render(row, index)
         except UserError as error:
             return self._reject(index, row, drawn, error)
@@ -151,6 +179,18 @@ class TrainingSamples(Dataset[TrainingSample]):
             source=source,
             target=target,
             draw=drawn,
+        )
+
+    def _from_cache(self, index: int, row: Mapping[str, Any], drawn: Draw, states: CachedStates) -> TrainingSample:
+        return TrainingSample(
+            index=index,
+            pair_id=row["pair_id"],
+            vision_task=row["vision_task"],
+            instruction="" if drawn.drop_text else row["instruction"],
+            source=self._no_source,
+            target=self._no_source,
+            draw=drawn,
+            states=states,
         )
 
     def _render(self, row: Mapping[str, Any], index: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -189,13 +229,14 @@ class TrainingSamples(Dataset[TrainingSample]):
 
 def collate(samples: Sequence[TrainingSample]) -> Batch:
     """Stack samples into a batch."""
+    online = [s for s in samples if s.states is None]
     return Batch(
         indices=[s.index for s in samples],
         pair_ids=[s.pair_id for s in samples],
         vision_tasks=[s.vision_task for s in samples],
         instructions=[s.instruction for s in samples],
-        sources=_stack([s.source for s in samples]),
-        targets=_stack([s.target for s in samples]),
+        sources=_stack([s.source for s in online]),
+        targets=_stack([s.target for s in online]),
         keep_image=torch.tensor([float(not s.draw.drop_image) for s in samples]),
         timesteps=torch.tensor([s.draw.timestep for s in samples]),
         target_noise=_stack([s.draw.target_noise for s in samples]),
@@ -203,11 +244,26 @@ def collate(samples: Sequence[TrainingSample]) -> Batch:
         weights=torch.tensor([float(s.rejected is None) for s in samples]),
         rejected=[s.rejected for s in samples if s.rejected is not None],
         digests=[s.digest() for s in samples],
+        states=_stack_states([s.states for s in samples]),
     )
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays))
+    return torch.from_numpy(np.stack(arrays)) if arrays else torch.zeros(0, 0, 0, 3, dtype=torch.uint8)
+
+
+def _stack_states(states: Sequence[CachedStates | None]) -> BatchStates | None:
+    found = {place: one for place, one in enumerate(states) if one is not None}
+    if not found:
+        return None
+    return BatchStates(
+        places=torch.tensor(list(found)),
+        others=torch.tensor([place for place, one in enumerate(states) if one is None], dtype=torch.int64),
+        sources=_stack([one.source for one in found.values()]),
+        target_means=_stack([one.target_mean for one in found.values()]),
+        target_stds=_stack([one.target_std for one in found.values()]),
+        texts=_stack([one.text for one in found.values()]),
+    )
 
 
 @dataclass(frozen=True)

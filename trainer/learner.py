@@ -1,12 +1,13 @@
 """The networks in training: forward, backward, update, and the state that a checkpoint holds."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.checkpoint import TrainingState, check_tensors
@@ -27,7 +28,9 @@ class Learner:
         self._config = config
         self._ranks = ranks
         self._levels = signal_levels().to(ranks.device)
-        models.unet.train()
+        self._empty: Tensor | None = None
+        self._is_sharded = config.parallel == "fsdp" and ranks.size > 1
+        self._unet: Any = self._prepare(models.unet)
         self._weights: dict[str, Tensor] = dict(models.unet.named_parameters())
         self._optimizer = torch.optim.AdamW(
             self._weights.values(),
@@ -35,11 +38,24 @@ class Learner:
             betas=(config.adam_beta1, config.adam_beta2),
             eps=config.adam_epsilon,
             weight_decay=config.weight_decay,
+            fused=config.fused_optimizer or None,
         )
-        self._average = WeightAverage(self._weights, config.ema_decay)
-        self._unet: Any = models.unet
-        if ranks.size > 1:
-            self._unet = DistributedDataParallel(models.unet)
+        self._average = WeightAverage(_local(self._weights), config.ema_decay)
+
+    def _prepare(self, unet: Any) -> Any:
+        """The UNet as it is called in training: options applied, wrapped or sharded over the ranks."""
+        unet.train()
+        if self._config.channels_last:
+            unet.to(memory_format=torch.channels_last)
+        if self._config.activation_checkpointing:
+            unet.enable_gradient_checkpointing()
+        if self._is_sharded:
+            _shard(unet, self._ranks)
+        if self._config.compile != "off":
+            unet.compile(mode=self._config.compile)
+        if self._ranks.size > 1 and not self._is_sharded:
+            return DistributedDataParallel(unet)
+        return unet
 
     def accumulate(self, batch: Batch, *, is_last: bool) -> Tensor:
         """Add one micro-batch to the gradient of equation 1; returns its losses, float32 (B,).
@@ -49,7 +65,7 @@ class Learner:
         with self._local_gradient(is_last):
             losses = self.losses(batch)
             total = (losses * batch.weights.to(losses.device)).sum()
-            # DistributedDataParallel averages over ranks; the mean is over the samples of all of them.
+            # Ranks' gradients are averaged; the mean is over the samples of all of them.
             (total * self._ranks.size / self._config.global_batch_size).backward()
         return losses.detach()
 
@@ -58,40 +74,92 @@ class Learner:
         device = self._ranks.device
         noise, timesteps = batch.noise.to(device), batch.timesteps.to(device)
         with self._precision():
-            latents = self.models.encode_targets(_scale(batch.targets, device), batch.target_noise.to(device))
-            texts = self.models.encode_texts(batch.instructions)  # (B, 77, C)
+            latents, condition, texts = self._encode(batch)
             inputs = add_noise(latents.float(), noise, timesteps, self._levels)
-            if self._config.image_condition:
-                condition = self.models.encode_sources(_scale(batch.sources, device))
+            if condition is not None:
                 condition = condition * batch.keep_image.to(device).view(-1, 1, 1, 1)
                 inputs = torch.cat([inputs, condition.float()], dim=1)  # (B, 8, h, w)
+            if self._config.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
             predicted = self._unet(inputs, timesteps, encoder_hidden_states=texts).sample
         return noise_losses(predicted, noise)
+
+    def _encode(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Scaled target latents, source latents (None in stage 1), each (B, 4, h, w), and text states (B, 77, C)."""
+        device, noise, states = self._ranks.device, batch.target_noise.to(self._ranks.device), batch.states
+        if states is None:
+            latents = self.models.encode_targets(_scale(batch.targets, device), noise)
+            texts = self.models.encode_texts(batch.instructions)
+            if not self._config.image_condition:
+                return latents, None, texts
+            return latents, self.models.encode_sources(_scale(batch.sources, device)), texts
+        places, others = states.places.to(device), states.others.to(device)
+        means, stds = states.target_means.to(device).float(), states.target_stds.to(device).float()
+        latents = torch.empty_like(noise)
+        latents[places] = self.models.draw_targets(means, stds, noise[places])
+        sources = torch.empty_like(noise)
+        sources[places] = states.sources.to(device).float()
+        texts = torch.empty(len(noise), *states.texts.shape[1:], device=device)
+        texts[places] = states.texts.to(device).float()
+        for number in states.places.tolist():
+            if not batch.instructions[number]:
+                texts[number] = self._no_text()
+        if len(others):
+            targets = self.models.encode_targets(_scale(batch.targets, device), noise[others])
+            latents[others] = targets.float()
+            sources[others] = self.models.encode_sources(_scale(batch.sources, device)).float()
+            texts[others] = self.models.encode_texts([batch.instructions[n] for n in states.others.tolist()]).float()
+        return latents, sources, texts
+
+    def _no_text(self) -> Tensor:
+        """States of the empty instruction, (77, C): of samples whose text was dropped."""
+        if self._empty is None:
+            self._empty = self.models.encode_texts([""])[0].float()
+        return self._empty
 
     def clip(self) -> Tensor:
         """Scale the gradient down to ``max_grad_norm`` where that is set; returns its norm before."""
         limit = self._config.max_grad_norm or float("inf")
-        return torch.nn.utils.clip_grad_norm_(self._weights.values(), limit)
+        return _whole(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
 
     def update(self, step: int) -> None:
         """One optimizer step, number ``step`` from 1, then the moving average."""
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._average.update(self._weights, step)
+        self.forget_gradient()
+        self._average.update(_local(self._weights), step)
 
-    @property
-    def averages(self) -> Mapping[str, Tensor]:
-        """Moving average of the weights, by parameter."""
-        return self._average.averages
+    def forget_gradient(self) -> None:
+        """Leave a step out: weights, optimizer and moving average stay as they are."""
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def averages(self) -> dict[str, Tensor]:
+        """Moving average of the weights, by parameter. All ranks must call it."""
+        return {name: self._gather(name, average) for name, average in self._average.averages.items()}
+
+    @contextmanager
+    def averaged(self) -> Iterator[Models]:
+        """The networks with the moving average as weights, for sampling; afterwards the weights are as before."""
+        own = {name: weight.detach().clone() for name, weight in self._weights.items()}
+        try:
+            with torch.no_grad():
+                for name, weight in _local(self._weights).items():
+                    weight.copy_(self._average.averages[name])
+            yield self.models
+        finally:
+            with torch.no_grad():
+                for name, weight in self._weights.items():
+                    weight.copy_(own[name])
 
     def state(self, samples_seen: int) -> TrainingState:
-        """Everything that training needs to go on."""
+        """Everything that training needs to go on, whole. All ranks must call it."""
         moments = {
-            f"{name}/{moment}": self._optimizer.state[weight][moment]
+            f"{name}/{moment}": _whole(self._optimizer.state[weight][moment])
             for name, weight in self._weights.items()
+            if weight in self._optimizer.state  # none before the first update that was not left out
             for moment in _MOMENTS
         }
-        return TrainingState(samples_seen, self._weights, self._average.averages, moments)
+        weights = {name: _whole(weight) for name, weight in self._weights.items()}
+        return TrainingState(samples_seen, weights, self.averages(), moments)
 
     @torch.no_grad()
     def restore(self, state: TrainingState, path: Path) -> None:
@@ -102,16 +170,36 @@ class Learner:
         """
         for found in (state.unet, state.averages):
             check_tensors(path, found, self._weights)
+        averages = {}
         for name, weight in self._weights.items():
-            weight.copy_(state.unet[name])
+            weight.copy_(_like(state.unet[name], weight))
+            averages[name] = _local_part(_like(state.averages[name], weight))
+            if f"{name}/step" not in state.optimizer:
+                continue
             moments = {moment: state.optimizer[f"{name}/{moment}"] for moment in _MOMENTS}
-            self._optimizer.state[weight] = {  # AdamW counts steps on the CPU
-                moment: value if moment == "step" else value.to(weight.device) for moment, value in moments.items()
+            # AdamW counts steps on the CPU, the fused one beside the weights.
+            place = weight.device if self._config.fused_optimizer else torch.device("cpu")
+            self._optimizer.state[weight] = {
+                moment: value.to(place) if moment == "step" else _like(value, weight)
+                for moment, value in moments.items()
             }
-        self._average.load(state.averages)
+        self._average.load(averages)
+
+    def _gather(self, name: str, part: Tensor) -> Tensor:
+        """The whole of a tensor of which this rank has ``part``, cut as the weight of that name is."""
+        weight = self._weights[name]
+        if not isinstance(weight, DTensor):
+            return part
+        cut = DTensor.from_local(
+            part, weight.device_mesh, weight.placements, shape=weight.shape, stride=weight.stride()
+        )
+        return cut.full_tensor()
 
     def _local_gradient(self, is_last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once per step, with its last micro-batch."""
+        if self._is_sharded:
+            self._unet.set_requires_gradient_sync(is_last)
+            return nullcontext()
         if self._ranks.size == 1 or is_last:
             return nullcontext()
         synchronize_later: AbstractContextManager[None] = self._unet.no_sync()
@@ -121,6 +209,39 @@ class Learner:
         if self._config.precision == "float32":
             return nullcontext()
         return torch.autocast(self._ranks.device.type, dtype=torch.bfloat16)
+
+
+def _shard(unet: Any, ranks: Ranks) -> None:
+    """Cut weights, gradients and optimizer state into equal parts, block by block (PyTorch's FSDP2)."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+        fully_shard(block, mesh=mesh)
+    fully_shard(unet, mesh=mesh)
+
+
+def _local(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: _local_part(tensor) for name, tensor in tensors.items()}
+
+
+def _local_part(tensor: Tensor) -> Tensor:
+    """This rank's part of a sharded tensor; else the tensor."""
+    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """All parts of a sharded tensor together; else the tensor. All ranks must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def _like(tensor: Tensor, weight: Tensor) -> Tensor:
+    """A whole tensor, on the device of ``weight`` and cut as it is."""
+    moved = tensor.to(weight.device)
+    if not isinstance(weight, DTensor):
+        return moved
+    return distribute_tensor(moved, weight.device_mesh, weight.placements)
 
 
 def _scale(images: Tensor, device: torch.device) -> Tensor:

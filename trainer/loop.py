@@ -4,22 +4,21 @@ Determinism: sample i depends on (seed, i) alone, so a run is resumed by one int
 of ranks, threads and the same micro-batches it goes on bit for bit as if it had never stopped.
 """
 
-import os
 import resource
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from catalog.durable import sweep
 from catalog.errors import CheckpointError, ConfigError
 from catalog.roots import Roots
+from catalog.workspace import Workspace
 from trainer.checkpoint import (
     Identity,
     check_checkpoint,
@@ -30,14 +29,20 @@ from trainer.checkpoint import (
 )
 from trainer.config import LATENT_STRIDE, TINY_MODEL, TrainingConfig
 from trainer.data import MicroBatches, TrainingSamples, make_loader
+from trainer.latent_cache import LatentCache, cache_key
 from trainer.learner import Learner
-from trainer.models import frozen_digest, load_models
+from trainer.micro_batch import find_micro_batch
+from trainer.models import Models, frozen_digest, load_models
+from trainer.pictures import SamplePictures, write_picture
 from trainer.pipeline_folder import write_pipeline
 from trainer.plan import TrainingPlan
+from trainer.progress import TrainingProgress
 from trainer.ranks import Ranks, start_ranks
+from trainer.run_conditions import StopRequest, exact_arithmetic
 from trainer.run_folder import Finished, RunFolder
-from trainer.step_tally import StepFigures, StepTally
-from trainer.training_log import TrainingLog, mean_losses
+from trainer.step_tally import Leaps, StepFigures, StepTally, check_fault
+from trainer.throughput import Throughput
+from trainer.training_log import BIN_LOSSES, TrainingLog, mean_losses
 
 
 def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: bool = True) -> Finished | None:
@@ -48,7 +53,8 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
     """
     plan = TrainingPlan(mix, () if config.image_condition else ("source_caption", "target_caption"))
     roots = Roots.read(mix.parent / "roots.json")
-    with start_ranks(config.device) as ranks, exact_arithmetic(config), StopRequest() as stop:
+    ranks_of_run = start_ranks(config.device, config.rank_timeout)
+    with ranks_of_run as ranks, exact_arithmetic(config), StopRequest() as stop:
         # Networks, optimizer and moving average, as they were after the newest checkpoint.
         _check_batch(config, ranks)
         checkpoint = _choose_checkpoint(folder, config, plan.sha256, may_resume=may_resume)
@@ -57,13 +63,17 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
         ranks.wait()
         start = str(folder.tiny_model) if config.model == TINY_MODEL else config.model
         models = load_models(start, image_condition=config.image_condition, tokenizer=config.tokenizer)
-        learner = Learner(models.to(ranks.device), config, ranks)
-        identity = Identity(config.to_json(), plan.sha256, frozen_digest(learner.models))
+        throughput = Throughput(models.to(ranks.device), config) if ranks.is_first else None
+        learner = Learner(models, config, ranks)
+        frozen = frozen_digest(models)
+        identity = Identity(config.to_json(), plan.sha256, frozen)
+        cache = LatentCache(Workspace.default(), cache_key(models, frozen, config)) if config.latents == "use" else None
         first_step = 0
         if checkpoint is not None:
-            state = load_checkpoint(checkpoint, identity)
-            learner.restore(state, checkpoint)
-            first_step = state.samples_seen // config.global_batch_size
+            saved = load_checkpoint(checkpoint, identity)
+            learner.restore(saved, checkpoint)
+            first_step = saved.samples_seen // config.global_batch_size
+        config = _choose_micro_batch(config, learner, ranks, folder, checkpoint)
 
         # The micro-batches of this rank, from the first sample that was not yet seen.
         batches = MicroBatches(
@@ -74,11 +84,14 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
             rank=ranks.rank,
             world_size=ranks.size,
         )
-        stream = iter(make_loader(TrainingSamples(plan, roots, config), batches, config.num_workers))
-        log = None
+        stream = iter(make_loader(TrainingSamples(plan, roots, config, cache), batches, config.num_workers))
+        pictures = SamplePictures(mix, roots, config) if config.pictures_every else None
+        log = progress = None
         if ranks.is_first:
             folder.start(config, plan.path, plan.sha256)
             log = TrainingLog(folder, first_step, first_step * config.global_batch_size)
+            progress = TrainingProgress(config, first_step)
+        leaps = Leaps(config.spike_factor, ranks.gather(log.history() if log is not None else [])[0])
 
         step, stopped = first_step, False
         while step < config.num_steps and not stopped:
@@ -99,29 +112,60 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
             figures = tally.reduce(wait_share=wait_share, stop=stop.requested)
             rejected = tally.rejected_rows() if figures.num_rejected else []
             tally.check_rejected(rejected, config.on_bad_row)
-            tally.check_finite(step, figures, grad_norm)
-
-            learner.update(step)
+            fault = tally.find_fault(step, figures, grad_norm, leaps)
+            if fault is None:
+                learner.update(step)
+                leaps.note(figures.loss, grad_norm)
+            else:
+                check_fault(fault, config.on_bad_step)
+                learner.forget_gradient()
 
             stopped = figures.stop
-            if log is not None:
-                seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started
+            is_due = step % config.checkpoint_every == 0 or step == config.num_steps or stopped
+            state = learner.state(step * config.global_batch_size) if is_due else None
+            if log is not None and progress is not None and throughput is not None:
                 log.rejected += [vars(row) for row in rejected]
-                log.add(_log_row(step, figures, grad_norm, seconds, config, ranks))
-                if step % config.log_every == 0 or step in (1, config.num_steps):
-                    _show_progress(log, step, config)
-                if step % config.checkpoint_every == 0 or step == config.num_steps or stopped:
+                row = _log_row(step, figures, grad_norm, seconds, config, ranks, throughput)
+                log.add(row | {"skipped": fault is not None})
+                progress.show(step, log.rows)
+                if fault is not None:
+                    progress.warn(f"step {step} is left out, as {fault}")
+                if state is not None:
                     log.flush()
-                    state = learner.state(step * config.global_batch_size)
-                    save_checkpoint(folder.checkpoints, step, state, identity, config.keep_last)
+                    keep = {"keep_last": config.keep_last, "keep_every": config.keep_every}
+                    save_checkpoint(folder.checkpoints, step, state, identity, **keep)
+            if pictures is not None and (step % config.pictures_every == 0 or step == config.num_steps):
+                with learner.averaged() as averaged:
+                    picture = pictures.make(averaged)
+                if log is not None:
+                    write_picture(folder.picture(step), picture)
+                    log.add_picture(step, picture)
 
+        averages = learner.averages() if step == config.num_steps else {}
         finished = None
-        if log is not None:
+        if log is not None and progress is not None:
             log.close()
-            if step == config.num_steps:
-                finished = _finish(learner, log, folder, config, plan.sha256)
+            progress.close()
+            if averages:
+                finished = _finish(models, averages, log, folder, config, plan.sha256)
         ranks.wait()
         return finished
+
+
+def _choose_micro_batch(
+    config: TrainingConfig, learner: Learner, ranks: Ranks, folder: RunFolder, checkpoint: Path | None
+) -> TrainingConfig:
+    """Where none is set, the one that an earlier start found (sums depend on it), else one that fits."""
+    if config.micro_batch_size:
+        return config
+    found = folder.read_micro_batch() if checkpoint is not None else None
+    why = f"micro_batch_size {found}: as at the run's first start"
+    if found is None:
+        found, why = find_micro_batch(learner, config, ranks)
+    if ranks.is_first:
+        sys.stdout.write(f"{why}\n")
+    return replace(config, micro_batch_size=found)
 
 
 def _check_batch(config: TrainingConfig, ranks: Ranks) -> None:
@@ -164,12 +208,18 @@ def _prepare(folder: RunFolder, config: TrainingConfig, *, is_new: bool) -> None
         make_tiny_checkpoint(folder.tiny_model, config.seed)
 
 
-def _finish(learner: Learner, log: TrainingLog, folder: RunFolder, config: TrainingConfig, mix_sha256: str) -> Finished:
+def _finish(
+    models: Models,
+    averages: Mapping[str, Tensor],
+    log: TrainingLog,
+    folder: RunFolder,
+    config: TrainingConfig,
+    mix_sha256: str,
+) -> Finished:
     """Export the moving average and write the run's figures."""
-    unet = learner.models.unet
-    unet.load_state_dict(learner.averages)
+    unet = _with_weights(models.unet, averages)
     unet.register_to_config(sample_size=config.image_size // LATENT_STRIDE)  # the size it was trained at
-    write_pipeline(folder.pipeline, learner.models)
+    write_pipeline(folder.pipeline, replace(models, unet=unet))
     loss_first, loss_last = mean_losses(log.rows)
     figures = Finished(
         steps=config.num_steps,
@@ -182,69 +232,43 @@ def _finish(learner: Learner, log: TrainingLog, folder: RunFolder, config: Train
     return figures
 
 
+def _with_weights(unet: Any, weights: Mapping[str, Tensor]) -> Any:
+    """A UNet of the same configuration on the CPU, whatever training made of this one: sharded, compiled."""
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    with torch.device("meta"):
+        plain = UNet2DConditionModel.from_config(unet.config)
+    on_cpu = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    plain.load_state_dict(on_cpu, assign=True)
+    return plain
+
+
 def _log_row(
-    step: int, figures: StepFigures, grad_norm: float, seconds: float, config: TrainingConfig, ranks: Ranks
-) -> dict[str, object]:
+    step: int,
+    figures: StepFigures,
+    grad_norm: float,
+    seconds: float,
+    config: TrainingConfig,
+    ranks: Ranks,
+    throughput: Throughput,
+) -> dict[str, Any]:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if ranks.device.type == "cuda":
         memory = torch.cuda.max_memory_allocated() / 2**20
+    pace = config.global_batch_size / seconds
     return {
         "step": step,
         "samples_seen": step * config.global_batch_size,
         "loss": figures.loss,
         **{f"loss_{task}": loss for task, loss in figures.task_losses.items()},
+        **dict(zip(BIN_LOSSES, figures.bin_losses, strict=True)),
         "learning_rate": config.learning_rate,
         "grad_norm": grad_norm,
         "num_rejected": figures.num_rejected,
         "samples_digest": figures.samples_digest,
-        "samples_per_s": config.global_batch_size / seconds,
+        "samples_per_s": pace,
+        "mfu": throughput.mfu(pace, ranks.size),
         "data_wait_share": figures.data_wait_share,
         "memory_mib": memory,
         "seconds": seconds,
     }
-
-
-def _show_progress(log: TrainingLog, step: int, config: TrainingConfig) -> None:
-    recent = log.rows[-config.log_every :]
-    loss = sum(row["loss"] for row in recent) / len(recent)
-    pace = sum(row["seconds"] for row in recent) / len(recent)
-    sys.stdout.write(
-        f"step {step}/{config.num_steps}  loss {loss:.4f}  {config.global_batch_size / pace:.1f} samples/s  "
-        f"data wait {recent[-1]['data_wait_share']:.0%}  about {(config.num_steps - step) * pace:.0f} s left\n"
-    )
-    sys.stdout.flush()
-
-
-@contextmanager
-def exact_arithmetic(config: TrainingConfig) -> Iterator[None]:
-    """Threads and algorithms that give the same bits each time, where the configuration asks for it."""
-    threads, algorithms = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    memory: Any = torch.utils.deterministic
-    fill = memory.fill_uninitialized_memory
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
-    torch.set_num_threads(config.num_threads)
-    torch.use_deterministic_algorithms(config.deterministic)
-    memory.fill_uninitialized_memory = False  # nothing here reads memory it did not write
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(algorithms)
-        memory.fill_uninitialized_memory = fill
-
-
-class StopRequest:
-    """Turns SIGTERM into a wish that the loop grants after the step at hand."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __enter__(self) -> "StopRequest":
-        self._before = signal.signal(signal.SIGTERM, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True

@@ -19,7 +19,8 @@ from pathlib import Path
 from catalog import command_line
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from trainer.config import field_descriptions, flat_values
+from trainer.config import TrainingConfig
+from trainer.overrides import field_descriptions, flat_values
 from trainer.recipes import RECIPES, make_config
 from trainer.run_folder import Finished, RunFolder
 
@@ -86,7 +87,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 def _field_help() -> str:
     demo = flat_values(make_config("demo").to_json())
     wrap = textwrap.TextWrapper(width=100, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return "\n".join(f"  {name}={demo[name]}\n{wrap.fill(text)}" for name, text in field_descriptions().items())
+    return "\n".join(
+        f"  {name}={demo[name]}\n{wrap.fill(text)}" for name, text in field_descriptions(TrainingConfig).items()
+    )
 
 
 def _show_end(figures: Finished | None, folder: RunFolder) -> None:

@@ -58,9 +58,17 @@ class Models:
     @torch.no_grad()
     def encode_targets(self, images: Tensor, noise: Tensor) -> Tensor:
         """Target latents z = E(t_i), drawn from the posterior with ``noise`` (standard normal) and scaled."""
+        return self.draw_targets(*self.encode_posteriors(images), noise)
+
+    def draw_targets(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
+        """Scaled latents out of a posterior."""
+        return (mean + std * noise) * self.latent_scale
+
+    @torch.no_grad()
+    def encode_posteriors(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the autoencoder's posterior, not scaled."""
         posterior = self.autoencoder.encode(images).latent_dist
-        latents: Tensor = (posterior.mean + posterior.std * noise) * self.latent_scale
-        return latents
+        return posterior.mean, posterior.std
 
     @torch.no_grad()
     def encode_sources(self, images: Tensor) -> Tensor:

@@ -4,13 +4,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, TrainingError
+
+_LOST = ("Connection closed by peer", "Connection reset", "Broken pipe", "Timed out", "timed out", "NCCL", "gloo")
+"""In PyTorch's messages when a rank no longer answers; it raises plain RuntimeErrors."""
 
 
 @dataclass(frozen=True)
@@ -52,26 +56,45 @@ def environment_rank() -> int:
 
 
 @contextmanager
-def start_ranks(device: str) -> Iterator[Ranks]:
+def start_ranks(device: str, timeout: float) -> Iterator[Ranks]:
     """Join the other ranks that torchrun started, on ``device`` "auto", "cpu" or "cuda".
+
+    Args:
+        device: where.
+        timeout: seconds that a rank waits for the others before it gives up.
 
     Raises:
         ConfigError: no GPU where one is asked for, or more ranks than GPUs on this machine.
+        TrainingError: another rank is gone.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    ranks = Ranks(environment_rank(), size, _pick_device(device))
+    ranks = Ranks(environment_rank(), size, pick_device(device))
     if ranks.device.type == "cuda":
         torch.cuda.set_device(ranks.device)
     if size > 1:
-        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+        # Gloo beside NCCL: it gathers the sharded state of checkpoints and what is said about bad steps.
+        backend = "cpu:gloo,cuda:nccl" if ranks.device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     try:
         yield ranks
+    except RuntimeError as error:
+        if size > 1 and any(words in str(error) for words in _LOST):
+            raise TrainingError(
+                f"all {size} ranks must go on together, but rank {ranks.rank} lost another: look for its own error; "
+                "torchrun --max-restarts=3 starts all of them again from the newest checkpoint"
+            ) from error
+        raise
     finally:
         if size > 1:
             dist.destroy_process_group()
 
 
-def _pick_device(device: str) -> torch.device:
+def pick_device(device: str) -> torch.device:
+    """This process's device for "auto", "cpu" or "cuda": under torchrun, each local rank's own GPU.
+
+    Raises:
+        ConfigError: no GPU where one is asked for, or more ranks than GPUs on this machine.
+    """
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu" or (device == "auto" and num_gpus == 0):
         return torch.device("cpu")

@@ -6,6 +6,7 @@
     checkpoints/          step-XXXXXXXX folders (`trainer.checkpoint`)
     training_log.parquet  one row per step (`trainer.training_log`)
     rejected_rows.parquet mix rows that were skipped; only with on_bad_row=skip
+    pictures/             step-XXXXXXXX.png; only with pictures_every
     tensorboard/          the same curves for TensorBoard
     pipeline/             moving-average weights as a diffusers pipeline
     finished.json         written last: the run is done, and these are its figures
@@ -83,6 +84,17 @@ class RunFolder:
     def finished(self) -> Path:
         """The mark of a finished run."""
         return self.path / "finished.json"
+
+    def picture(self, step: int) -> Path:
+        """The sample picture after ``step`` steps."""
+        return self.path / "pictures" / f"step-{step:08d}.png"
+
+    def read_micro_batch(self) -> int | None:
+        """The micro-batch of the run's last start; None where it is not known."""
+        try:
+            return int(json.loads(self.config.read_text(encoding="utf-8"))["config"]["micro_batch_size"]) or None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def start(self, config: TrainingConfig, mix: Path, mix_sha256: str) -> None:
         """Save what this run is; from now on it is not finished."""

@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.durable import write_file
 from catalog.schema import VISION_TASKS
+from trainer.diffusion import NUM_TIMESTEPS
 from trainer.run_folder import RunFolder
+from trainer.step_tally import NUM_BINS
+
+_WIDTH = NUM_TIMESTEPS // NUM_BINS
+BIN_LOSSES = [f"loss_t{first:03d}_{first + _WIDTH - 1:03d}" for first in range(0, NUM_TIMESTEPS, _WIDTH)]
+"""Columns of losses by bin of timesteps: loss_t000_099, ..."""
 
 TRAINING_LOG = pa.schema(
     [
@@ -21,11 +28,14 @@ TRAINING_LOG = pa.schema(
         ("samples_seen", pa.int64()),
         ("loss", pa.float64()),  # equation 1, mean over the global batch
         *[(f"loss_{task}", pa.float64()) for task in VISION_TASKS],  # null where the step had no such sample
+        *[(name, pa.float64()) for name in BIN_LOSSES],  # by timestep; null where the step had no such sample
         ("learning_rate", pa.float64()),
         ("grad_norm", pa.float64()),  # before clipping
+        ("skipped", pa.bool_()),  # the step was left out (on_bad_step=skip): the weights are those before it
         ("num_rejected", pa.int64()),  # mix rows of this step that could not be rendered
         ("samples_digest", pa.string()),  # of all samples of the step: equal for any number of ranks
         ("samples_per_s", pa.float64()),
+        ("mfu", pa.float64()),  # share of the devices' peak that the UNet's arithmetic took; null: peak not known
         ("data_wait_share", pa.float64()),  # of the step's time, [0, 1], mean over ranks
         ("memory_mib", pa.float64()),  # peak of the first rank: on the GPU, or resident
         ("seconds", pa.float64()),
@@ -63,6 +73,14 @@ class TrainingLog:
         for name, value in row.items():
             if isinstance(value, float):
                 self._events.add_scalar(name, value, row["step"])
+
+    def history(self) -> list[tuple[float, float]]:
+        """(loss, gradient norm) of the steps that counted, oldest first."""
+        return [(row["loss"], row["grad_norm"]) for row in self.rows if not row.get("skipped")]
+
+    def add_picture(self, step: int, picture: np.ndarray) -> None:
+        """Show a picture, uint8 (H, W, 3), in TensorBoard."""
+        self._events.add_image("edits", picture, step, dataformats="HWC")
 
     def flush(self) -> None:
         """Put all rows on disk."""

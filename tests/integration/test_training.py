@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -43,8 +44,8 @@ def command(mix: Path, output: Path, num_ranks: int, *changes: str) -> list[str]
     return [*launcher, "--catalog", str(mix), "--output", str(output), *sets]
 
 
-def start(arguments: list[str], folder: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def start(arguments: list[str], folder: Path, **variables: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         arguments, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
@@ -195,3 +196,83 @@ def test_sigterm_to_torchrun_ends_all_ranks_after_one_checkpoint(mix: Path, tmp_
     (checkpoint,) = (output / "checkpoints").iterdir()
     rows = log(output, "step")
     assert checkpoint.name == f"step-{len(rows):08d}"
+
+
+def test_a_lost_rank_ends_the_job_and_torchrun_starts_all_of_them_again(
+    two_ranks: Path, mix: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    arguments = command(mix, output, 2)
+    arguments.insert(arguments.index("--standalone"), "--max-restarts=1")
+    process = start(arguments, tmp_path)
+    try:
+        wait_for(output / "checkpoints" / "step-00000002", process)
+        os.kill(rank_process(process.pid, "1"), signal.SIGKILL)
+        _, errors = process.communicate(timeout=240)
+    finally:
+        kill(process)
+    assert process.returncode == 0, errors
+    assert digests(output) == digests(two_ranks)
+    assert log(output, "step", "loss", "samples_digest") == log(two_ranks, "step", "loss", "samples_digest")
+
+
+def rank_process(parent: int, rank: str) -> int:
+    """Process of a rank below torchrun."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for child in children:
+        if f"\0RANK={rank}\0" in "\0" + Path(f"/proc/{child}/environ").read_text():
+            return int(child)
+    raise AssertionError(f"no rank {rank} below {parent}")
+
+
+def test_a_rank_that_lost_another_says_so(tmp_path: Path) -> None:
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import os, signal, torch\n"
+        "from catalog import command_line\n"
+        "from trainer.ranks import start_ranks\n"
+        "def lose(_):\n"
+        "    with start_ranks('cpu', 20.0) as ranks:\n"
+        "        ranks.wait()\n"
+        "        if ranks.rank == 1:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        ranks.sum(torch.ones(1))\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"  # torchrun's: this rank speaks all the same
+        "raise SystemExit(command_line.run(lose, []))\n"
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    status, _, errors = finish(launcher, tmp_path)
+    assert status != 0
+    assert "error: all 2 ranks must go on together, but rank 0 lost another: " in errors
+
+
+def test_sharded_ranks_learn_the_same_and_change_places_with_whole_ones(
+    two_ranks: Path, mix: Path, tmp_path: Path
+) -> None:
+    output = run(mix, tmp_path / "run", 2, "parallel=fsdp", "num_steps=6")
+    assert log(output, "step", "samples_digest") == log(two_ranks, "step", "samples_digest")[:6]
+    for ours, theirs in zip(log(output, "loss", "grad_norm"), log(two_ranks, "loss", "grad_norm"), strict=False):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+        assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
+    killed = run_with_a_kill(mix, tmp_path / "killed", 2, "parallel=fsdp", "num_steps=6")
+    assert digests(killed) == digests(output)
+    # A sharded run goes on with whole weights, and the checkpoints are alike.
+    whole = run(mix, Path(shutil.copytree(output, tmp_path / "whole")), 2, "num_steps=8")
+    assert log(whole, "step", "samples_digest") == log(two_ranks, "step", "samples_digest")[:8]
+
+
+def test_two_agents_with_a_real_rendezvous_are_two_ranks_of_one_run(two_ranks: Path, mix: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    nodes = {"NUM_NODES": "2", "RENDEZVOUS": f"127.0.0.1:{port}", "JOB_ID": "test", "RANKS_PER_NODE": "1"}
+    nodes |= {"PYTHON": sys.executable, "MAX_RESTARTS": "0"}
+    output = tmp_path / "run"
+    arguments = [str(ROOT / "infra" / "train.sh"), *command(mix, output, 1)[3:]]
+    agents = [start(arguments, tmp_path, **nodes) for _ in range(2)]
+    try:
+        ended = [agent.communicate(timeout=240) for agent in agents]
+    finally:
+        for agent in agents:
+            kill(agent)
+    assert [agent.returncode for agent in agents] == [0, 0], ended
+    assert digests(output) == digests(two_ranks)

@@ -24,8 +24,8 @@ from evaluation.commands import main
 from evaluation.measures import HelperModels
 from evaluation.run import EvaluationOptions, evaluate
 from tasks.backends.registry import load_backend
-from trainer.config import override
 from trainer.data import TrainingSamples
+from trainer.overrides import override
 from trainer.plan import TrainingPlan
 from trainer.recipes import make_config
 from trainer.tiny import make_tiny_checkpoint

@@ -6,7 +6,8 @@ import pytest
 
 from catalog.errors import ConfigError
 from catalog.render_styles import RenderStyle
-from trainer.config import changed_fields, field_descriptions, flat_values, override
+from trainer.config import TrainingConfig, changed_fields
+from trainer.overrides import field_descriptions, flat_values, override
 from trainer.recipes import RECIPES, make_config
 
 
@@ -23,7 +24,7 @@ def test_recipes_are_named_after_themselves(name: str) -> None:
 
 
 def test_every_field_is_described() -> None:
-    descriptions = field_descriptions()
+    descriptions = field_descriptions(TrainingConfig)
     assert list(descriptions) == list(flat_values(make_config("demo").to_json()))
     assert {f"render.{field.name}" for field in dataclasses.fields(RenderStyle)} < descriptions.keys()
     assert all(text and "\n" not in text for text in descriptions.values())
@@ -76,7 +77,16 @@ def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
         ("num_workers=-1", "num_workers"),
         ("num_steps=0", "num_steps must be 1 or more, got 0"),
         ("global_batch_size=0", "global_batch_size"),
-        ("micro_batch_size=0", "micro_batch_size"),
+        ("micro_batch_size=-1", "micro_batch_size"),
+        ("keep_every=-1", "keep_every"),
+        ("pictures_every=-1", "pictures_every"),
+        ("num_pictures=0", "num_pictures"),
+        ("spike_factor=1", "0 or over 1"),
+        ("peak_tflops=-1", "peak_tflops"),
+        ("rank_timeout=0", "rank_timeout"),
+        ("on_bad_step=ignore", "stop, skip"),
+        ("parallel=tensor", "ddp, fsdp"),
+        ("compile=yes", "off, default"),
         ("num_threads=0", "num_threads"),
         ("checkpoint_every=0", "checkpoint_every"),
         ("keep_last=0", "keep_last"),

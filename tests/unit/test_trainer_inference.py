@@ -53,16 +53,16 @@ def test_the_exported_folder_is_a_pipeline_with_our_weights(pipeline, models: Mo
     assert pipeline.tokenizer("a red bird").input_ids == models.tokenizer("a red bird").input_ids
 
 
-@pytest.mark.parametrize("sampler", ["euler_ancestral", "ddim"])
+@pytest.mark.parametrize("sampler", ["euler_ancestral", "ddim", "dpm_solver"])
 def test_edits_equal_the_diffusers_pipeline(pipeline, models: Models, sampler: str) -> None:
-    from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
 
     settings = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    pipeline.scheduler = (
-        EulerAncestralDiscreteScheduler(**settings)
-        if sampler == "euler_ancestral"
-        else DDIMScheduler(**settings, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
-    )
+    pipeline.scheduler = {
+        "euler_ancestral": lambda: EulerAncestralDiscreteScheduler(**settings),
+        "ddim": lambda: DDIMScheduler(**settings, clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        "dpm_solver": lambda: DPMSolverMultistepScheduler(**settings, steps_offset=1),
+    }[sampler]()
     ours = edit(models, IMAGES, TEXTS, num_steps=6, text_guidance=4.0, image_guidance=1.3, sampler=sampler, seed=5)
     theirs = pipeline(
         TEXTS,
@@ -142,7 +142,7 @@ def test_sampling_leaves_the_network_as_it_was(models: Models) -> None:
         ({"instructions": ["one"]}, "must be as many, got 2, 1 and 2"),
         ({"seed": [1]}, "2, 2 and 1"),
         ({"num_steps": 0}, "from 1 to 1000, got 0"),
-        ({"sampler": "plms"}, "euler_ancestral or ddim, got 'plms'"),
+        ({"sampler": "plms"}, "euler_ancestral, ddim, dpm_solver, got 'plms'"),
         ({"guidance": "both"}, "ip2p or official, got 'both'"),
         ({"images": [IMAGES[0], IMAGES[1][:32]]}, "of one size"),
         ({"images": [image.astype(np.float32) for image in IMAGES[:2]]}, "uint8"),

@@ -1,6 +1,7 @@
 """One optimizer step: loss and gradient against naive re-implementations, figures, errors that name pairs."""
 
 import math
+import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from trainer.models import load_models
 from trainer.plan import TrainingPlan
 from trainer.ranks import Ranks
 from trainer.recipes import make_config
-from trainer.step_tally import StepTally
+from trainer.step_tally import Leaps, StepTally, check_fault
 from trainer.tiny import make_tiny_checkpoint
 
 _HELPERS = runpy.run_path(str(Path(__file__).parents[1] / "training_mix.py"))
@@ -99,7 +100,7 @@ def test_update_is_adamw_and_moves_the_average(tiny: Path, mix: Path) -> None:
     after = dict(learner.models.unet.named_parameters())[name].detach()
     torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-6)
     decay = 2 / 11  # (1 + n) / (10 + n) for n = 1
-    torch.testing.assert_close(learner.averages[name], decay * before[name] + (1 - decay) * after)
+    torch.testing.assert_close(learner.averages()[name], decay * before[name] + (1 - decay) * after)
     assert all(weight.grad is None for weight in learner.models.unet.parameters())
 
 
@@ -165,16 +166,97 @@ def test_a_loss_that_is_not_finite_names_its_pairs(tiny: Path, mix: Path) -> Non
     batch.noise[7] = float("inf")
     result = tally(learner, [batch])
     figures = result.reduce(wait_share=0.0, stop=False)
-    with pytest.raises(TrainingError, match=r"loss of step 5 .* pairs pair-003, pair-007 \(samples 3 to 7\)"):
-        result.check_finite(5, figures, 1.0)
+    fault = result.find_fault(5, figures, 1.0, Leaps(0, []))
+    assert fault == "the loss of step 5 must be finite, but is not for pairs pair-003, pair-007 (samples 3 to 7)"
+    check_fault(fault, "skip")
+    with pytest.raises(TrainingError, match=r"samples 3 to 7\): look at these pairs, .*on_bad_step=skip"):
+        check_fault(fault, "stop")
 
 
 def test_a_gradient_that_is_not_finite_names_the_step(tiny: Path, mix: Path) -> None:
     result = tally(Learner(load_models(tiny), CONFIG, ALONE), batches(mix, CONFIG))
     figures = result.reduce(wait_share=0.0, stop=False)
-    result.check_finite(5, figures, 1.0)
-    with pytest.raises(TrainingError, match=r"gradient of step 5 .* and 4 more samples \(samples 0 to 11\)"):
-        result.check_finite(5, figures, math.inf)
+    assert result.find_fault(5, figures, 1.0, Leaps(0, [])) is None
+    fault = result.find_fault(5, figures, math.inf, Leaps(0, []))
+    assert fault is not None
+    assert re.search(r"gradient of step 5 .* and 4 more samples \(samples 0 to 11\)", fault)
+
+
+def test_a_step_that_leaps_names_its_largest_losses(tiny: Path, mix: Path) -> None:
+    learner = Learner(load_models(tiny), CONFIG, ALONE)
+    (batch,) = batches(mix, CONFIG)
+    batch.noise[3] *= 100
+    result = tally(learner, [batch])
+    figures = result.reduce(wait_share=0.0, stop=False)
+    history = [(figures.loss / 10, 1.0)] * 30
+    assert result.find_fault(5, figures, 1.0, Leaps(0, history)) is None
+    assert result.find_fault(5, figures, 1.0, Leaps(11, history)) is None
+    assert result.find_fault(5, figures, 1.0, Leaps(5, history[:9])) is None  # too few to judge by
+    fault = result.find_fault(5, figures, 1.0, Leaps(5, history))
+    assert fault is not None
+    assert re.search(r"loss of step 5 must be at most .*; the largest losses are those of pairs pair-003, ", fault)
+    fault = result.find_fault(5, figures, 7.0, Leaps(5, [(figures.loss, 1.0)] * 30))
+    assert fault is not None
+    assert "the gradient norm of step 5 must be at most 5, but is 7;" in fault
+
+
+def test_leaps_are_measured_against_the_last_fifty_steps() -> None:
+    leaps = Leaps(2, [(100.0, 1.0)] * 60)
+    for _ in range(26):
+        leaps.note(1.0, 1.0)
+    assert leaps.find(2.5, 1.0) is not None
+    assert leaps.find(1.9, 1.9) is None
+
+
+def test_losses_by_timestep(tiny: Path, mix: Path) -> None:
+    learner = Learner(load_models(tiny), CONFIG, ALONE)
+    (batch,) = batches(mix, CONFIG)
+    batch.timesteps[:] = torch.tensor([0, 99, 100, 250, 999, 999, 500, 501, 502, 503, 504, 505])
+    figures = tally(learner, [batch]).reduce(wait_share=0.0, stop=False)
+    losses = learner.losses(batch).tolist()
+    assert figures.bin_losses[0] == pytest.approx(sum(losses[:2]) / 2, rel=1e-5)
+    assert figures.bin_losses[1] == pytest.approx(losses[2], rel=1e-5)
+    assert figures.bin_losses[5] == pytest.approx(sum(losses[6:]) / 6, rel=1e-5)
+    assert figures.bin_losses[9] == pytest.approx(sum(losses[4:6]) / 2, rel=1e-5)
+    assert [number for number, loss in enumerate(figures.bin_losses) if loss is None] == [3, 4, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"activation_checkpointing": True}, {"channels_last": True}, {"fused_optimizer": True}], ids=str
+)
+def test_options_for_speed_and_memory_change_rounding_only(tiny: Path, mix: Path, changes: dict) -> None:
+    def learn(config: TrainingConfig) -> tuple[Learner, dict[str, torch.Tensor]]:
+        learner = Learner(load_models(tiny), config, ALONE)
+        grads = gradient(learner, batches(mix, config))
+        learner.update(1)
+        return learner, grads
+
+    learner, grads = learn(replace(CONFIG, **changes))
+    plain, expected = learn(CONFIG)
+    for name, grad in expected.items():
+        torch.testing.assert_close(grads[name], grad, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(learner.averages(), plain.averages(), rtol=1e-3, atol=2.5e-3)
+    saved = learner.state(12)
+    copies = {name: {n: t.clone() for n, t in tensors.items()} for name, tensors in saved.files.items()}
+    again = Learner(load_models(tiny), replace(CONFIG, **changes), ALONE)
+    again.restore(replace(saved, **copies), Path("checkpoint"))
+    for one in (learner, again):
+        gradient(one, batches(mix, CONFIG))
+        one.update(2)
+    for name, weight in again.state(24).unet.items():
+        assert torch.equal(weight, learner.state(24).unet[name])
+
+
+def test_sampling_with_the_average_leaves_the_weights_as_they_are(tiny: Path, mix: Path) -> None:
+    learner = Learner(load_models(tiny), CONFIG, ALONE)
+    gradient(learner, batches(mix, CONFIG))
+    learner.update(1)
+    before = {name: weight.detach().clone() for name, weight in learner.models.unet.named_parameters()}
+    with learner.averaged() as models:
+        averages = learner.averages()
+        assert all(torch.equal(weight, averages[name]) for name, weight in models.unet.named_parameters())
+        assert not all(torch.equal(averages[name], before[name]) for name in before)
+    assert all(torch.equal(weight, before[name]) for name, weight in learner.models.unet.named_parameters())
 
 
 def test_half_precision_losses_are_near(tiny: Path, mix: Path) -> None:

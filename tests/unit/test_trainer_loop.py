@@ -8,8 +8,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from catalog import command_line
 from catalog.errors import CheckpointError, MixError, TrainingError
@@ -237,6 +239,78 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(
     with pytest.raises(TrainingError, match=r"loss of step 3 .*pair-008, pair-009 \(samples 8 to 9\)"):
         train(mix, tmp_path / "run")
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def spoil_sample(monkeypatch: pytest.MonkeyPatch, index: int, factor: float) -> None:
+    losses = Learner.losses
+
+    def spoil(learner: Learner, batch):
+        spoiled = losses(learner, batch)
+        return spoiled * factor if index in batch.indices else spoiled
+
+    monkeypatch.setattr(Learner, "losses", spoil)
+
+
+def test_a_step_that_is_left_out_changes_nothing(
+    mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        spoil_sample(patch, 9, float("nan"))
+        assert train(mix, tmp_path / "run", "on_bad_step=skip", "num_steps=3", "checkpoint_every=1") == 0
+    assert "warning: step 3 is left out, as the loss of step 3 must be finite" in capsys.readouterr().err
+    rows = pq.read_table(tmp_path / "run" / "training_log.parquet").to_pylist()
+    assert [row["skipped"] for row in rows] == [False, False, True]
+    second, third = (tmp_path / "run" / "checkpoints" / f"step-0000000{step}" for step in (2, 3))
+    for name in ("unet", "averages", "optimizer"):
+        assert (second / f"{name}.safetensors").read_bytes() == (third / f"{name}.safetensors").read_bytes()
+
+
+def test_a_leap_is_found_again_after_resuming(mix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = ("global_batch_size=1", "micro_batch_size=1", "spike_factor=100", "checkpoint_every=11")
+    assert train(mix, tmp_path / "run", "num_steps=11", *longer) == 0
+    with monkeypatch.context() as patch:
+        spoil_sample(patch, 11, 1e6)
+        with pytest.raises(
+            TrainingError, match=r"loss of step 12 must be at most .* pairs pair-011 \(samples 11 to 11\)"
+        ):
+            train(mix, tmp_path / "run", "num_steps=13", *longer)
+
+
+def test_keep_every_keeps_checkpoints_for_good(mix: Path, tmp_path: Path) -> None:
+    assert train(mix, tmp_path / "run", "checkpoint_every=1", "keep_last=1", "keep_every=2", "num_steps=5") == 0
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-00000002", "step-00000004", "step-00000005"]
+
+
+def test_sample_pictures_show_held_out_rows(straight: Path, mix: Path, tmp_path: Path) -> None:
+    assert train(mix, tmp_path / "run", "pictures_every=2", "num_pictures=2") == 0
+    pictures = sorted((tmp_path / "run" / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["step-00000002.png", "step-00000004.png"]
+    first, second = (np.asarray(Image.open(path)) for path in pictures)
+    assert first.shape == (2 * (32 + 14), 3 * 32, 3)
+    assert np.array_equal(first[:, :64], second[:, :64])
+    assert not np.array_equal(first[14:46, 64:], second[14:46, 64:])
+    assert tensors(tmp_path / "run") == tensors(straight)
+
+
+def test_the_micro_batch_is_found_and_kept(
+    straight: Path, mix: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(mix, tmp_path / "run", "micro_batch_size=0", "num_steps=2") == 0
+    found = capsys.readouterr().out
+    assert "micro_batch_size 4: " in found
+    assert "a rank has 4 samples per step" in found
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["micro_batch_size"] == 4
+    assert steps(tmp_path / "run")[0][2] == pytest.approx(steps(straight)[0][2], rel=1e-5)
+    assert train(mix, tmp_path / "run", "micro_batch_size=0") == 0
+    assert "micro_batch_size 4: as at the run's first start" in capsys.readouterr().out
+
+
+def test_mfu_is_logged_where_the_peak_is_known(straight: Path, mix: Path, tmp_path: Path) -> None:
+    assert train(mix, tmp_path / "run", "peak_tflops=0.1", "num_steps=1") == 0
+    (row,) = pq.read_table(tmp_path / "run" / "training_log.parquet").to_pylist()
+    assert 0 < row["mfu"] < 1
+    assert pq.read_table(straight / "training_log.parquet").column("mfu").null_count == 4
 
 
 def test_a_user_mistake_ends_with_status_2_and_one_sentence(
