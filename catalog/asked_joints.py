@@ -17,9 +17,13 @@ def ask_joints(
     joints: Sequence[str] | None,
     rng: np.random.Generator,
     most: int,
+    radius: float,
     everything: bool = False,
 ) -> Asked:
     """Labelled joints in view: 1 to ``most`` at random (paper section 4.1), or the given ones as far as they are there.
+
+    Of those drawn at random none lies within ``radius`` of another: a later disc would cover its centre, and the
+    sentence would name a colour that the picture hardly shows (both eyes of a face that is seen from the side).
 
     Args:
         shown: places in shown pixels by joint; NaN where not labelled.
@@ -27,6 +31,7 @@ def ask_joints(
         joints: names in the wanted order; None: draw some.
         rng: of the sample.
         most: joints of one sample.
+        radius: of the discs, shown pixels.
         everything: all that are in view, in their own order; nothing is drawn.
 
     Raises:
@@ -40,7 +45,8 @@ def ask_joints(
     else:
         names = list(in_view)
         order = rng.permutation(len(names)).tolist()
-        chosen = [names[place] for place in order[: rng.integers(1, min(most, len(names)) + 1)]] if names else []
+        count = int(rng.integers(1, min(most, len(names)) + 1)) if names else 0
+        chosen = _apart([names[place] for place in order], in_view, radius)[:count]
     if not chosen:
         raise RowRejected(Reason.NO_KEYPOINTS, f"no joint to ask for in view (in view: {', '.join(in_view) or 'none'})")
     return {joint: in_view[joint] for joint in chosen}
@@ -59,6 +65,15 @@ def ask_any_joints(
     chosen = [names[place] for place in rng.permutation(len(names))[:count].tolist()]
     asked = [name for name in chosen if np.isnan(shown[name]).any() or _is_inside(shown[name], size, radius)]
     return {name: shown[name] for name in asked}
+
+
+def _apart(names: Sequence[str], places: Mapping[str, np.ndarray], radius: float) -> list[str]:
+    """Those names that lie farther than ``radius`` from every one before them."""
+    kept: list[str] = []
+    for name in names:
+        if all(np.hypot(*(places[name] - places[other])) > radius for other in kept):
+            kept.append(name)
+    return kept
 
 
 def _is_inside(place: np.ndarray, size: int, margin: float) -> bool:

@@ -54,8 +54,8 @@ class RenderStyle:
     max_keypoints: int = 5
     """Joints of one sample: between 1 and this (paper section 4.1: 1 to 5)."""
     asked_joints: Repair = "corrected"
-    """``corrected``: labelled joints in view; ``official``: any joint of the list, also unlabelled ones, which stay
-    without a disc, and those whose centre lies just outside."""
+    """``corrected``: labelled joints in view, none under another's disc; ``official``: any joint of the list, also
+    unlabelled ones, which stay without a disc, and those whose centre lies just outside."""
     joint_names: Repair = "corrected"
     """``corrected``: plain words; ``official``: "left_shoulder" everywhere but on COCO, "top_head" and "head_top"."""
     joint_sentences: JointSentences = "corrected"

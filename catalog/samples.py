@@ -238,7 +238,7 @@ def _ask(
     if joints is None and options.asked_joints == "official":
         return ask_any_joints(shown, options.size, radius, rng, options.max_keypoints)
     most = options.max_keypoints if options.names_everything else len(shown)
-    return ask_joints(shown, options.size, joints, rng, most, everything=not options.names_everything)
+    return ask_joints(shown, options.size, joints, rng, most, radius, everything=not options.names_everything)
 
 
 def _mask_of(code: Mapping[str, Any], source: np.ndarray) -> np.ndarray:

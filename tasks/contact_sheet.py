@@ -4,11 +4,9 @@ A replacement also shows its donor; a pair without a mask leaves that cell out.
 """
 
 from collections import Counter
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from catalog.digests import bytes_digest
 from catalog.durable import write_file
@@ -22,13 +20,10 @@ from catalog.store import STORE_ROOT, read_rows
 from catalog.workspace import Workspace
 from tasks.patches import cut
 from tasks.row_images import RowImages
+from tasks.sheet_drawing import Block, draw_sheet
 from tasks.steps import Row
 
-_CELL = 200  # pixels, longer side of a picture
 _CELLS = 4  # beside each other: source, mask, target, donor
-_TEXT = 62  # pixels of text under the pictures: a caption and two lines of instruction
-_GAP = 8
-_COLUMNS = 2  # pairs beside each other
 _MASK_COLOUR = (255, 64, 160)
 
 
@@ -49,26 +44,14 @@ def write_contact_sheet(workspace: Workspace, manifest: Manifest, path: Path, li
         raise UserError(f"build {manifest.name!r} has no usable pair to show: see `python -m catalog stats`")
     roots = Roots.read(workspace.roots_path)
     images = RowImages(roots)
-    font = ImageFont.load_default(15)
-    block = (_CELLS * (_CELL + _GAP) + 2 * _GAP, _CELL + _TEXT + _GAP)
-    lines = -(-len(rows) // _COLUMNS)
-    sheet = Image.new("RGB", (_COLUMNS * block[0] + _GAP, lines * block[1] + _GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, row in enumerate(rows):
-        left, top = (
-            _GAP + place * size for place, size in zip((number % _COLUMNS, number // _COLUMNS), block, strict=True)
-        )
-        pictures, instruction = _pictures(row, roots, images)
-        for column, picture in enumerate(pictures):
-            sheet.paste(_fit(picture), (left + column * (_CELL + _GAP), top))
-        caption = f"{row['edit_type'].replace('_', ' ')}  ·  {row['dataset']}"
-        draw.text((left, top + _CELL + 3), caption, fill=(120, 120, 120), font=font)
-        text = _wrap(instruction, font, _CELLS * _CELL)
-        draw.text((left, top + _CELL + 21), text, fill="black", font=font, spacing=3)
-    buffer = BytesIO()
-    sheet.save(buffer, "PNG", optimize=False)
-    write_file(path, [buffer.getvalue()])
+    blocks = (_block(row, roots, images) for row in rows)
+    write_file(path, [draw_sheet(blocks, len(rows), _CELLS)])
     return path
+
+
+def _block(row: Row, roots: Roots, images: RowImages) -> Block:
+    pictures, instruction = _pictures(row, roots, images)
+    return Block(pictures, f"{row['edit_type'].replace('_', ' ')}  ·  {row['dataset']}", instruction)
 
 
 def _choose(workspace: Workspace, manifest: Manifest, limit: int) -> list[Row]:
@@ -116,27 +99,3 @@ def _pictures(row: Row, roots: Roots, images: RowImages) -> tuple[list[np.ndarra
     if row["donor"]:
         pictures.append(cut(images.read(row["donor"]["source_image"]), row["donor"]["crop"]))
     return pictures, row["instruction"]
-
-
-def _fit(picture: np.ndarray) -> Image.Image:
-    scale = _CELL / max(picture.shape[:2])
-    width, height = (max(1, round(side * scale)) for side in (picture.shape[1], picture.shape[0]))
-    canvas = Image.new("RGB", (_CELL, _CELL), (235, 235, 235))
-    canvas.paste(
-        Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS),
-        ((_CELL - width) // 2, (_CELL - height) // 2),
-    )
-    return canvas
-
-
-def _wrap(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """Two lines of at most ``width`` pixels; what does not fit ends in an ellipsis."""
-    words, first = text.split(), ""
-    while words and font.getlength(f"{first} {words[0]}") <= width:
-        first = f"{first} {words.pop(0)}".strip()
-    rest = " ".join(words)
-    if font.getlength(rest) > width:
-        while font.getlength(rest + "…") > width:
-            rest = rest[:-1]
-        rest += "…"
-    return f"{first}\n{rest}"

@@ -65,7 +65,8 @@ def read_object_info(path: Path) -> dict[int, str]:
     if not {"Idx", "Name"} <= set(columns):
         raise SourceError(f"{path} must have the columns Idx and Name, separated by tabs; got {', '.join(columns)}.")
     number, name = columns.index("Idx"), columns.index("Name")
-    names = {int(row[number]): first_name(row[name]) for row in rows if len(row) > name and row[number].isdecimal()}
+    numbered = [row for row in rows if len(row) > name and row[number].strip().isdecimal()]  # the file has "22 "
+    names = {int(row[number]): first_name(row[name]) for row in numbered}
     if sorted(names) != list(range(1, NUM_CLASSES + 1)):
         raise SourceError(f"{path} must number {NUM_CLASSES} classes from 1; got {len(names)}.")
     return names

@@ -276,6 +276,26 @@ def test_the_official_code_asks_for_discs_that_touch_the_frame_and_may_ask_for_n
     assert sample.instruction == "" and sample.joints == () and (sample.source == sample.target).all()
 
 
+def test_no_disc_covers_another_one_s_centre_but_in_the_official_code(render: Any) -> None:
+    row = person()
+    for place, joint in enumerate(row["keypoints"][:5]):
+        joint |= {"x": 240.0 + place, "y": 60.0}  # a face seen from the side
+    closest = {}
+    for rule in ("corrected", "official"):
+        samples = [render(row, index, asked_joints=rule) for index in range(60)]
+        gaps = [
+            np.linalg.norm(one - other)
+            for sample in samples
+            for place, one in enumerate(sample.keypoints)
+            for other in sample.keypoints[:place]
+        ]
+        closest[rule] = min(gaps)
+        assert {joint for sample in samples for joint in sample.joints} >= set(COCO[:5])
+    assert closest["corrected"] > 10 > closest["official"]
+    given = render(row, joints=["nose", "left eye"])  # an evaluation asks for what it must measure
+    assert given.joints == ("nose", "left eye")
+
+
 # joint_names, joint_sentences, disc_centers
 
 
