@@ -16,6 +16,7 @@ import numpy as np
 
 from catalog.durable import write_file
 from catalog.errors import RowRejected, SourceError
+from catalog.instructions import other_side
 from catalog.masks import decode_mask
 from catalog.render_styles import RenderOptions
 from catalog.roots import Roots
@@ -166,9 +167,10 @@ def _with_joints(photo: np.ndarray, row: Row, sample: Sample) -> np.ndarray:
     left, top = max(0, int(x - 0.1 * width)), max(0, int(y - 0.1 * height))
     part = photo[top : int(y + 1.1 * height) + 1, left : int(x + 1.1 * width) + 1]
     factor = _ENLARGED / max(part.shape[0], part.shape[1])
-    shown = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    shown = np.asarray(cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
     _rectangle(shown, [(x - left) * factor, (y - top) * factor, width * factor, height * factor], _OUTLINE, 1)
-    asked = dict(zip(sample.joints, (rgb for _, rgb in sample.colors), strict=True))
+    names = [other_side(joint) if sample.view.flipped else joint for joint in sample.joints]
+    asked = dict(zip(names, (rgb for _, rgb in sample.colors), strict=True))
     for joint in row["keypoints"]:
         if joint["visibility"]:
             place = round((joint["x"] - left) * factor), round((joint["y"] - top) * factor)
