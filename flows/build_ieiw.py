@@ -18,11 +18,12 @@ from prefect.states import Completed, Failed
 from pydantic import Field
 
 from catalog.errors import UserError
-from catalog.manifests import check_name
+from catalog.manifests import Manifest, check_name
 from catalog.workspace import Workspace
-from flows.run_artifacts import publish_build
+from flows.run_artifacts import publish_build, publish_forecast
 from flows.shard_graph import ShardGraph
 from tasks.contact_sheet import write_contact_sheet
+from tasks.forecast import compare_with_build, read_forecast
 from tasks.profiles import read_profile
 from tasks.steps import finish_build, prepare
 
@@ -64,7 +65,25 @@ def build_ieiw(
         sheet = workspace.catalog / "reports" / f"{manifest.name}-contact-sheet.png"
         write_contact_sheet(workspace, manifest, sheet)
         publish_build(workspace, manifest, outcome, sheet)
+        _tell_forecast(workspace, manifest)
     except UserError as error:
         return Failed(message=str(error))
     log.info("build %r: %s; manifest %s", manifest.name, outcome.sentence(), workspace.manifest_path(manifest.name))
     return Completed(message=outcome.sentence())
+
+
+def _tell_forecast(workspace: Workspace, manifest: Manifest) -> None:
+    """How good the forecast of this build was, where there is one. The build is finished whatever comes of it."""
+    log = get_run_logger()
+    try:
+        forecast = read_forecast(workspace, manifest.name)
+        if forecast is None:
+            return
+        outcomes = compare_with_build(workspace, forecast, manifest)
+    except UserError as error:
+        log.warning("the forecast cannot be compared: %s", error)
+        return
+    publish_forecast(outcomes, manifest.name)
+    for one in outcomes:
+        held = "within" if one.is_covered else "outside"
+        log.info("%s: forecast %.4g, came out %.4g, %s its interval", one.quantity, one.forecast.value, one.truth, held)

@@ -5,6 +5,7 @@ Artifacts are a view. Nothing reads them back; the shards, plans and Parquet log
 
 import base64
 import dataclasses
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from catalog.decisions import Decision
 from catalog.ledger import read_entries
 from catalog.manifests import Manifest
 from catalog.mixes import MixSummary
+from catalog.waterfall import write_waterfall
 from catalog.workspace import Workspace
 from flows.run_results import count_reasons, read_losses, read_metrics
 from flows.shard_graph import BuildOutcome
 from flows.timing import current_flow_run
+from tasks.forecast import Outcome
 
 _SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on disk is whole
 _SHEET_HEIGHT = 2400
@@ -56,8 +59,32 @@ def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcom
     )
 
 
+def publish_forecast(outcomes: Sequence[Outcome], build: str) -> None:
+    """What was forecast of a build beside what came of it."""
+    rows = [
+        {
+            "quantity": one.quantity,
+            "forecast": one.forecast.value,
+            "from": one.forecast.low,
+            "to": one.forecast.high,
+            "came out": one.truth,
+            "within": one.is_covered,
+        }
+        for one in outcomes
+    ]
+    _table("forecast", rows, f"Build {build}: its forecast, and what came of it")
+
+
 def publish_decision(decision: Decision) -> None:
-    """The survival waterfall: what each reason and condition removes."""
+    """The survival waterfall: what each reason and condition removes, as a table and as a picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = write_waterfall(decision, Path(folder) / "waterfall.png")
+        encoded = base64.b64encode(picture.read_bytes()).decode()
+    create_markdown_artifact(
+        key="survival-waterfall-picture",
+        markdown=f"# {decision.build}\n\n![survival waterfall](data:image/png;base64,{encoded})",
+        description=f"Build {decision.build}: what survives policy {decision.policy.name}",
+    )
     rows = [
         {"what": stage.name, "kind": stage.kind, "removed": stage.removed, "remaining": stage.remaining}
         for stage in decision.waterfall

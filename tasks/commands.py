@@ -7,11 +7,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigError
-from tasks import check_source_command, doctor_command, replay_command, sheet_command, sources_command
+from tasks import (
+    check_source_command,
+    doctor_command,
+    forecast_command,
+    replay_command,
+    sheet_command,
+    sources_command,
+)
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check-source": check_source_command.main,
     "doctor": doctor_command.main,
+    "forecast": forecast_command.main,
     "replay": replay_command.main,
     "sheet": sheet_command.main,
     "sources": sources_command.main,

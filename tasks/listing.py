@@ -40,20 +40,25 @@ def list_source(workspace: Workspace, profile: Profile, index: int) -> Iterator[
     reader = open_source(source)
     if reader.root is not None:
         record_root(workspace, source.dataset, reader.root)
-    origin = {"dataset": source.dataset, "reader": source.reader, "revision": reader.revision, "version": _VERSION}
     rows = (row for _, row in list_rows(source.dataset, reader.read()))
     while chunk := list(islice(rows, profile.images_per_shard)):
-        digest = bytes_digest(json.dumps(chunk, sort_keys=True).encode())
-        metadata = {
-            "step": "list",
-            "dataset": source.dataset,
-            "kinds": sorted({row["kind"] for row in chunk}),
-            "parameters": {**origin, "options": dict(reader.options)},
-            "backends": [],
-            "inputs": [digest],
-        }
-        key = shard_key("list", origin, [], [digest])
-        yield write_shard(workspace, "listings", key, partial(_produce, chunk), metadata)
+        yield write_listing(workspace, source, reader, chunk)
+
+
+def write_listing(workspace: Workspace, source: Source, reader: Reader, rows: list[dict[str, Any]]) -> Shard:
+    """One listing shard of some rows of a source, named by what they say."""
+    digest = bytes_digest(json.dumps(rows, sort_keys=True).encode())
+    origin = {"dataset": source.dataset, "reader": source.reader, "revision": reader.revision, "version": _VERSION}
+    metadata = {
+        "step": "list",
+        "dataset": source.dataset,
+        "kinds": sorted({row["kind"] for row in rows}),
+        "parameters": {**origin, "options": dict(reader.options)},
+        "backends": [],
+        "inputs": [digest],
+    }
+    key = shard_key("list", origin, [], [digest])
+    return write_shard(workspace, "listings", key, partial(_produce, rows), metadata)
 
 
 def _produce(rows: list[dict[str, Any]], writer: ShardWriter) -> list[dict[str, Any]]:

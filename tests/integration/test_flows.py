@@ -205,7 +205,9 @@ def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server):
     assert (folder / "finished.json").is_file() and (folder / "evaluation" / "metrics.parquet").is_file()
     assert {entry.step for entry in read_entries(server.workspace)} >= {"decide", "mix", "train", "evaluate"}
     found = PrefectApi(server.url).call("POST", "/artifacts/filter", {})
-    assert {"survival-waterfall", "mix-rows", "training-loss", "metrics"} <= {one["key"] for one in found}
+    assert {"survival-waterfall", "survival-waterfall-picture", "mix-rows", "training-loss", "metrics"} <= {
+        one["key"] for one in found
+    }
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate", "kill"])
