@@ -56,6 +56,8 @@ class MixPlan:
     seed: int
     """Decides the remainders and the order."""
     sources: tuple[MixSource, ...]
+    held_out: bool = False
+    """A plan to evaluate on, not to train on: it may be without a training sample, but not without any row."""
     barred: tuple[str, ...] = ()
     """SHA-256 of images that must not train (benchmark images), sorted."""
     barred_looks: tuple[tuple[int, str], ...] = ()
@@ -85,6 +87,7 @@ class MixPlan:
         if not _NAME.fullmatch(name):
             raise fields.wrong(f"needs a name of lower-case letters, digits, '-' and '_'. Got {name!r}")
         seed = fields.integer("seed", 0)
+        held_out = fields.flag("held_out", False)
         tables = fields.tables("source")
         fields.finish()
         if not tables:
@@ -98,7 +101,14 @@ class MixPlan:
             raise fields.wrong(f"names two sources alike ({', '.join(twice)}): rename one")
         hashes = barred if isinstance(barred, Mapping) else {}
         looks = sorted((value, digest) for digest, value in hashes.items() if value is not None)
-        return cls(name=name, seed=seed, sources=sources, barred=tuple(sorted(barred)), barred_looks=tuple(looks))
+        return cls(
+            name=name,
+            seed=seed,
+            sources=sources,
+            held_out=held_out,
+            barred=tuple(sorted(barred)),
+            barred_looks=tuple(looks),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON values, without comments and layout of its file."""
@@ -106,7 +116,8 @@ class MixPlan:
         if self.barred_looks:
             barred |= {"num_looks": len(self.barred_looks), "looks_sha256": value_digest(self.barred_looks)}
         sources = [source.as_dict() for source in self.sources]
-        return {"name": self.name, "seed": self.seed, "sources": sources, "barred": barred}
+        held_out = {"held_out": True} if self.held_out else {}
+        return {"name": self.name, "seed": self.seed, "sources": sources, "barred": barred, **held_out}
 
 
 def _parse_source(fields: Fields) -> MixSource:

@@ -210,7 +210,10 @@ def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
             f"a source of the mix must have pairs to train on. None in: {_some(empty)}; mend its filter, "
             "build its data, or set allow_empty = true"
         )
-    if not any(count.drawn for count in counts):
+    if plan.held_out:
+        if not any(count.val or count.test for count in counts):
+            raise MixError(f"mix {plan.name!r} must have a row to evaluate on, but holds none: build more data")
+    elif not any(count.drawn for count in counts):
         raise MixError(
             f"mix {plan.name!r} draws no training sample: build more data, loosen the policy or raise weights"
         )

@@ -95,6 +95,7 @@ def render_sample(
     index: int,
     options: RenderOptions,
     joints: Sequence[str] | None = None,
+    window: View | None = None,
 ) -> Sample:
     """Draw one row of the mix: a pure function of the row, the image bytes and the arguments.
 
@@ -106,6 +107,7 @@ def render_sample(
         options: how to draw.
         joints: ask for these (as far as labelled and in view, in this order) instead of drawing some; evaluation
             goes through all joints of a person so.
+        window: show this part of a ready-made pair instead of drawing one; evaluation goes through its tiles so.
 
     Raises:
         RowRejected: the row or its images cannot be used, or nothing can be asked (no_keypoints).
@@ -115,7 +117,7 @@ def render_sample(
     source = decode_image(read_image_bytes(roots, row["source_image"]))
     if row["target_image"] is not None:
         target = decode_image(read_image_bytes(roots, row["target_image"]))
-        return _render_ready(row, source, target, rng, options)
+        return _render_ready(row, source, target, rng, options, window)
     if row["instruction"] is not None:
         raise RowRejected(Reason.BAD_INSTRUCTION, "an instruction of its own, but no target image")
     if row["vision_task"] == "segmentation":
@@ -126,14 +128,20 @@ def render_sample(
 
 
 def _render_ready(
-    row: Mapping[str, Any], source: np.ndarray, target: np.ndarray, rng: np.random.Generator, options: RenderOptions
+    row: Mapping[str, Any],
+    source: np.ndarray,
+    target: np.ndarray,
+    rng: np.random.Generator,
+    options: RenderOptions,
+    window: View | None,
 ) -> Sample:
     """Both images are given."""
     if source.shape != target.shape:
         sizes = f"source {source.shape[1]} x {source.shape[0]}, target {target.shape[1]} x {target.shape[0]}"
         raise RowRejected(Reason.SIZE_MISMATCH, sizes)
     edit_mask = None if row["edit_mask"] is None else _mask_of(row["edit_mask"], source)
-    view = _choose_view(row, source, edit_mask, row["instruction"] or "", rng, options)
+    drawn = _choose_view(row, source, edit_mask, row["instruction"] or "", rng, options)
+    view = drawn if window is None else window
     return Sample(
         pair_id=row["pair_id"],
         instruction=row["instruction"] or word_enhancement(row["edit_type"], rng, options.templates),

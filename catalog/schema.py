@@ -270,12 +270,19 @@ METRICS = pa.schema(
         ("benchmark", pa.string()),
         ("metric", pa.string()),
         ("value", pa.float64()),
+        ("low", pa.float64()),  # 95 % bootstrap interval of the value, over source images
+        ("high", pa.float64()),
         ("num_samples", pa.int64()),
         ("vision_task", pa.string()),
         ("unit", pa.string()),
         ("backend", pa.string()),  # the helper model behind the metric; null for a pure one
-        ("checkpoint_sha256", pa.string()),
-        ("mix_sha256", pa.string()),
+        ("paper_value", pa.float64()),  # as printed: percent for shares, 100 x cosine for CLIP-Sim; null: none
+        ("paper_bound", pa.float64()),  # the number in parentheses beside it
+        ("paper_place", pa.string()),  # "Table 3, page 8"
+        ("checkpoint_sha256", pa.string()),  # null: a control
+        ("mix_sha256", pa.string()),  # of the dataset: all rows that were asked for
+        ("seed", pa.int64()),
+        ("code_version", pa.string()),
         ("config", pa.string()),  # canonical JSON of the evaluation's options
     ]
 )

@@ -45,10 +45,17 @@ def render_mask(image: np.ndarray, mask: np.ndarray, color: Color, alpha: float 
 def decode_mask_target(source: np.ndarray, output: np.ndarray, color: Color, alpha: float = ALPHA) -> np.ndarray:
     """Read a mask back: a pixel belongs to it if the output went more than half of the way to the blended colour.
 
-    The way is the line from the source pixel to its blend with ``color``; what the output changed across that line
-    does not count. Where source and colour are so alike that the way is under `MIN_MASK_SHIFT`, the pixel cannot
-    tell, and follows the nearest pixel that can: a white cloud under a white mask is decided by its surroundings. If
-    no pixel can tell, the mask is empty.
+    Args and way: see `mask_progress`. Returns a mask, bool HW; empty if no pixel can tell.
+    """
+    return np.asarray(mask_progress(source, output, color, alpha) > 0.5)
+
+
+def mask_progress(source: np.ndarray, output: np.ndarray, color: Color, alpha: float = ALPHA) -> np.ndarray:
+    """How much of the way from the source pixel to its blend with ``color`` the output went, in [0, 1].
+
+    The way is a line in RGB; what the output changed across it does not count. Where source and colour are so alike
+    that the way is under `MIN_MASK_SHIFT`, the pixel cannot tell, and follows the nearest pixel that can: a white
+    cloud under a white mask is decided by its surroundings. If no pixel can tell, all are 0.
 
     Args:
         source: uint8 HWC, what the model was given.
@@ -57,22 +64,22 @@ def decode_mask_target(source: np.ndarray, output: np.ndarray, color: Color, alp
         alpha: share of the colour in the blend.
 
     Returns:
-        Mask, bool HW.
+        Shares of the way, float32 HW.
     """
     way = alpha * (np.asarray(color, np.float32) - source.astype(np.float32))  # (H, W, 3)
     squared = np.square(way).sum(axis=2)
     going = (way * (output.astype(np.float32) - source)).sum(axis=2)
     decided = squared >= MIN_MASK_SHIFT**2
-    mask: np.ndarray = decided & (going > 0.5 * squared)
+    progress: np.ndarray = np.clip(np.divide(going, squared, out=np.zeros_like(going), where=decided), 0, 1)
     if decided.all() or not decided.any():
-        return mask
-    # Each label stands for one decided pixel, the nearest one: look the decision up there.
+        return progress
+    # Each label stands for one decided pixel, the nearest one: look its progress up there.
     _, labels = cv2.distanceTransformWithLabels(
         (~decided).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    decisions = np.zeros(labels.max() + 1, np.bool_)
-    decisions[labels[decided]] = mask[decided]
-    return np.asarray(decisions[labels])
+    found = np.zeros(labels.max() + 1, np.float32)
+    found[labels[decided]] = progress[decided]
+    return np.asarray(found[labels])
 
 
 def disc_radius(size: int, radius: float = RADIUS) -> float:

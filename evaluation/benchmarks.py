@@ -1,15 +1,62 @@
-"""Benchmarks: the splits of a mix, which run here, and those of the paper, whose printed values they stand beside.
+"""Benchmarks: the splits of a mix, and those of the paper's Tables 2 to 5 with the values that they print.
 
-The paper's values are of other data and another model: they orient, they are not compared. Values are as
-printed (paper Tables 2 to 5, rows "Ours"): AP, cIoU and mIoU in percent, CLIP-Sim as 100 times the cosine,
-AP of Table 5 on the aesthetic predictor's scale, PSNR in dB.
+A mix split is measured as training draws it, square crops and all. A paper benchmark is a mix of its own, made of
+one dataset (`infra/profiles/benchmarks.toml`), and asked by its `Protocol`. Values are as printed (rows "Ours"):
+AP, cIoU and mIoU in percent, CLIP-Sim as 100 times the cosine, AP of Table 5 on the aesthetic predictor's scale,
+PSNR in dB. Beside a mix split they only orient: they are of other data.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from catalog.errors import ConfigError
 from catalog.schema import SPLITS, VISION_TASKS
+
+Protocol = Literal["crops", "people", "referring", "semantic", "tiles", "edits"]
+"""How a benchmark's rows are asked and what is measured.
+
+crops      as training draws them: the splits of a mix
+people     the square around each ground-truth box (Table 2)
+referring  the whole picture, one prompt per expression (Table 3)
+semantic   the whole picture, one prompt per class present, the answers merged into one label map (Table 4)
+tiles      the picture at its own resolution, in squares of the evaluated size put together again (Table 5, PSNR)
+edits      the whole picture, its aspect ratio not kept (Table 5, editing)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperBenchmark:
+    """One benchmark of the paper's tables."""
+
+    key: str
+    """Its name on the command line, in rows and in the ``dataset`` column."""
+    name: str
+    """As the paper calls it."""
+    vision_task: str
+    protocol: Protocol
+    split: str
+    """Where its reader puts the rows."""
+    table: int | None = None
+    page: int | None = None
+    """Of the paper (arXiv 2309.03895)."""
+    no_target_pixels: int = 0
+    """A mask of fewer pixels, on a picture of 480 x 480, counts as empty: only where nothing may be meant."""
+    paper: tuple[tuple[str | None, str, str, float, float | None], ...] = ()
+    """(edit type, metric, unit, value, bound by the autoencoder) that the paper prints."""
+
+    @property
+    def place(self) -> str | None:
+        """Where the paper prints it: "Table 3, page 8"."""
+        return None if self.table is None else f"Table {self.table}, page {self.page}"
+
+    def printed(self, edit_type: str | None, metric: str) -> tuple[float, float | None] | None:
+        """The paper's value and bound for a metric, as printed; None where it prints none."""
+        for known_type, known, _, value, bound in self.paper:
+            if (known_type, known) == (edit_type, metric):
+                return value, bound
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +64,22 @@ class Benchmark:
     """One row of the table of benchmarks. A row without ``paper_value`` is a split of a mix."""
 
     name: str
+    """As in the metric rows."""
+    title: str
+    """As the paper calls it."""
     vision_task: str
     metric: str
     """The name in the metric rows."""
+    split: str
+    protocol: Protocol
     unit: str
     edit_type: str | None = None
     """Where a table has columns by edit: the catalog's name for it."""
     table: int | None = None
+    page: int | None = None
     paper_value: float | None = None
     paper_bound: float | None = None
     """PSNR of the truth sent through the autoencoder: the paper's number in parentheses."""
-    runnable: bool = False
-    """Whether this version can run it."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -42,119 +93,230 @@ UNITS = {
     "ciou": "share",
     "giou": "share",
     "miou": "share",
+    "n_acc": "share",
+    "t_acc": "share",
+    "pr70": "share",
+    "pr80": "share",
+    "pr90": "share",
     "psnr": "dB",
     "ssim": "share",
     "capped_share": "share",
     "text_similarity": "cosine",
+    "direction_similarity": "cosine",
     "source_similarity": "cosine",
+    "target_similarity": "cosine",
     "aesthetic": "score",
+    "l1": "share of 255",
+    "l2": "share of 255 squared",
+    "inside_difference": "levels of 255",
     "outside_difference": "levels of 255",
     "outside_changed_share": "share",
+    "unchanged_share": "share",
     "rows_left_out": "rows",
 }
 """Unit of each metric in the metric rows. A share is in [0, 1] where the paper prints percent."""
 
+_PSNR = ("psnr", "capped_share")
 METRICS_OF = {
     "keypoint_detection": ("ap", "ap50", "ap75"),
-    "segmentation": ("ciou", "giou", "miou"),
-    "image_enhancement": ("psnr", "capped_share", "ssim"),
+    "segmentation": ("ciou", "giou", "miou", "n_acc", "t_acc", "pr70", "pr80", "pr90"),
+    "image_enhancement": (*_PSNR, "ssim"),
     "image_editing": (
-        "text_similarity",
-        "source_similarity",
-        "aesthetic",
-        "outside_difference",
-        "outside_changed_share",
-        "psnr",
-        "capped_share",
+        *("text_similarity", "direction_similarity", "source_similarity", "target_similarity", "aesthetic"),
+        *("l1", "l2", "inside_difference", "outside_difference", "outside_changed_share", "unchanged_share"),
+        *_PSNR,
     ),
 }
 """Metrics by vision task, in the order of the rows."""
 
-_KEYPOINTS = {"COCO val2017": 71.2, "HumanArt val": 51.4, "AP-10K": 15.9}
+SEMANTIC_METRICS = ("miou", "ciou")
+"""Of protocol ``semantic``."""
+
+NO_TARGET_PIXELS = (0, 10, 25, 50, 100, 200, 400)
+"""No-target rules that are swept: a mask of fewer pixels, on a picture of 480 x 480, says that nothing is there."""
+
+_NO_TARGET_PIXELS = 50
+"""Of gRefCOCO, the one benchmark with expressions that mean nothing. The paper states no rule."""
+
+SWEPT_METRICS = ("ciou", "giou", "n_acc", "t_acc")
+"""Metrics that depend on the no-target rule; rows of the sweep are called ``giou@50px``."""
+
+_KEYPOINTS = {
+    "coco_val2017": ("COCO val2017", 71.2),
+    "humanart_val": ("HumanArt val", 51.4),
+    "ap10k_val": ("AP-10K", 15.9),
+}
 
 _REFERRING = {
-    "gRefCOCO val": 67.36,
-    "RefCOCO val": 61.74,
-    "RefCOCO testA": 65.20,
-    "RefCOCO testB": 60.17,
-    "RefCOCO+ val": 46.57,
-    "RefCOCO+ testA": 52.32,
-    "RefCOCO+ testB": 39.04,
-    "G-Ref val (UMD)": 51.17,
-    "G-Ref test (UMD)": 52.02,
-    "G-Ref val (Google)": 52.18,
-    "RefClef val": 49.58,
-    "RefClef testA": 54.73,
-    "RefClef testB": 54.82,
-    "RefClef testC": 40.34,
+    "grefcoco_val": ("gRefCOCO val", 67.36),
+    "refcoco_val": ("RefCOCO val", 61.74),
+    "refcoco_testA": ("RefCOCO testA", 65.20),
+    "refcoco_testB": ("RefCOCO testB", 60.17),
+    "refcocoplus_val": ("RefCOCO+ val", 46.57),
+    "refcocoplus_testA": ("RefCOCO+ testA", 52.32),
+    "refcocoplus_testB": ("RefCOCO+ testB", 39.04),
+    "gref_umd_val": ("G-Ref val (UMD)", 51.17),
+    "gref_umd_test": ("G-Ref test (UMD)", 52.02),
+    "gref_google_val": ("G-Ref val (Google)", 52.18),
+    "refclef_val": ("RefClef val", 49.58),
+    "refclef_testA": ("RefClef testA", 54.73),
+    "refclef_testB": ("RefClef testB", 54.82),
+    "refclef_testC": ("RefClef testC", 40.34),
 }
 
 _SEMANTIC = {
-    "ADE-847": 19.68,
-    "PC-459": 28.29,
-    "ADE-150": 33.62,
-    "PC-59": 59.00,
-    "VOC": 72.55,
-    "COCO-Stuff": 53.17,
+    "ade847_val": ("ADE-847", 19.68),
+    "pc459_val": ("PC-459", 28.29),
+    "ade150_val": ("ADE-150", 33.62),
+    "pc59_val": ("PC-59", 59.00),
+    "voc_val": ("VOC", 72.55),
+    "cocostuff_val": ("COCO-Stuff", 53.17),
 }
 
 _EDITING = {  # edit type: CLIP-Sim, aesthetic score
-    "object_replacement": ("replace", 30.19, 4.90),
-    "object_removal": ("remove", 28.88, 4.65),
-    "object_addition": ("add", 30.39, 4.87),
+    "object_replacement": (30.19, 4.90),
+    "object_removal": (28.88, 4.65),
+    "object_addition": (30.39, 4.87),
 }
 
 _ENHANCEMENT = {  # PSNR, and its bound by the autoencoder
-    "GoPro deblur": ("deblurring", 23.58, 29.54),
-    "SIDD denoise": ("denoising", 34.26, 36.56),
-    "CLWD watermark removal": ("watermark_removal", 23.60, 24.80),
+    "gopro_test": ("GoPro deblur", "deblurring", 23.58, 29.54),
+    "sidd_val": ("SIDD denoise", "denoising", 34.26, 36.56),
+    "clwd_test": ("CLWD watermark removal", "watermark_removal", 23.60, 24.80),
 }
 
 
-def _paper() -> Iterator[Benchmark]:
-    for name, value in _KEYPOINTS.items():
-        yield Benchmark(name=name, vision_task="keypoint_detection", metric="ap", unit="%", table=2, paper_value=value)
-    for name, value in _REFERRING.items():
-        yield Benchmark(name=name, vision_task="segmentation", metric="ciou", unit="%", table=3, paper_value=value)
-    for name, value in _SEMANTIC.items():
-        yield Benchmark(name=name, vision_task="segmentation", metric="miou", unit="%", table=4, paper_value=value)
-    for edit_type, (word, similarity, aesthetic) in _EDITING.items():
-        for metric, unit, value in (
-            ("text_similarity", "100 x cosine", similarity),
-            ("aesthetic", "score", aesthetic),
-        ):
-            yield Benchmark(
-                name=f"1,000 edits, {word}",
-                vision_task="image_editing",
-                edit_type=edit_type,
-                metric=metric,
-                unit=unit,
-                table=5,
-                paper_value=value,
-            )
-    for name, (edit_type, value, bound) in _ENHANCEMENT.items():
-        yield Benchmark(
+def _paper() -> Iterator[PaperBenchmark]:
+    for key, (name, value) in _KEYPOINTS.items():
+        yield PaperBenchmark(
+            key=key,
+            name=name,
+            vision_task="keypoint_detection",
+            protocol="people",
+            split="val",
+            table=2,
+            page=6,
+            paper=((None, "ap", "%", value, None),),
+        )
+    for key, (name, value) in _REFERRING.items():
+        yield PaperBenchmark(
+            key=key,
+            name=name,
+            vision_task="segmentation",
+            protocol="referring",
+            no_target_pixels=_NO_TARGET_PIXELS if key.startswith("grefcoco") else 0,
+            split=_split(key),
+            table=3,
+            page=8,
+            paper=((None, "ciou", "%", value, None),),
+        )
+    for key, (name, value) in _SEMANTIC.items():
+        yield PaperBenchmark(
+            key=key,
+            name=name,
+            vision_task="segmentation",
+            protocol="semantic",
+            split="val",
+            table=4,
+            page=8,
+            paper=((None, "miou", "%", value, None),),
+        )
+    printed = [
+        (edit_type, metric, unit, value, None)
+        for edit_type, values in _EDITING.items()
+        for metric, unit, value in zip(("text_similarity", "aesthetic"), ("100 x cosine", "score"), values, strict=True)
+    ]
+    yield PaperBenchmark(
+        key="edits_1000",
+        name="1,000 edits",
+        vision_task="image_editing",
+        protocol="edits",
+        split="test",
+        table=5,
+        page=9,
+        paper=tuple(printed),
+    )
+    for key, (name, edit_type, value, bound) in _ENHANCEMENT.items():
+        yield PaperBenchmark(
+            key=key,
             name=name,
             vision_task="image_enhancement",
-            edit_type=edit_type,
-            metric="psnr",
-            unit="dB",
+            protocol="tiles",
+            split=_split(key),
             table=5,
-            paper_value=value,
-            paper_bound=bound,
+            page=9,
+            paper=((edit_type, "psnr", "dB", value, bound),),
         )
 
 
-PAPER = tuple(_paper())
-"""Tables 2 to 5, rows "Ours"."""
+def _split(key: str) -> str:
+    return "test" if "_test" in key else "val"
+
+
+PAPER_BENCHMARKS = {benchmark.key: benchmark for benchmark in _paper()}
+"""Tables 2 to 5, in the paper's order."""
+
+PAPER = tuple(
+    Benchmark(
+        name="/".join(part for part in (one.key, edit_type, one.split) if part),
+        title=one.name,
+        vision_task=one.vision_task,
+        metric=metric,
+        split=one.split,
+        protocol=one.protocol,
+        unit=unit,
+        edit_type=edit_type,
+        table=one.table,
+        page=one.page,
+        paper_value=value,
+        paper_bound=bound,
+    )
+    for one in PAPER_BENCHMARKS.values()
+    for edit_type, metric, unit, value, bound in one.paper
+)
+"""What the paper prints, one row per value."""
 
 MIX_SPLITS = tuple(
-    Benchmark(name=f"{vision_task}/{split}", vision_task=vision_task, metric=metric, unit=UNITS[metric], runnable=True)
+    Benchmark(
+        name=f"{vision_task}/{split}",
+        title=f"held-out rows of the mix ({split})",
+        vision_task=vision_task,
+        metric=metric,
+        split=split,
+        protocol="crops",
+        unit=UNITS[metric],
+    )
     for vision_task in VISION_TASKS
     for split in SPLITS[1:]
     for metric in METRICS_OF[vision_task]
 )
 """What `evaluation.run` computes on a mix; editing and enhancement once per edit type."""
+
+
+def find_benchmark(key: str) -> PaperBenchmark:
+    """The paper's benchmark of that key.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if key not in PAPER_BENCHMARKS:
+        raise ConfigError(f"a benchmark is one of {', '.join(PAPER_BENCHMARKS)}. Got {key!r}")
+    return PAPER_BENCHMARKS[key]
+
+
+def benchmark_mix(catalog: Path, key: str) -> Path:
+    """Where a benchmark's rows are, below the catalog's folder: a mix of its own."""
+    return catalog / "benchmarks" / f"{key}.parquet"
+
+
+def unit_of(metric: str) -> str:
+    """Unit of a metric in the rows, of a sweep's too."""
+    return UNITS[metric.partition("@")[0]]
+
+
+def to_paper_scale(metric: str, value: float) -> float:
+    """A row's value as the paper prints it: percent for shares, 100 times the cosine for CLIP-Sim."""
+    return 100 * value if unit_of(metric) in ("share", "cosine") else value
 
 
 def paper_range(vision_task: str, edit_type: str | None, metric: str) -> str:

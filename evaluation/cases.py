@@ -1,7 +1,7 @@
 """The held-out rows of a mix as cases: grouped into benchmarks, rendered the same way every time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from catalog.render_styles import RenderOptions, as_evaluated
 from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
 from catalog.schema import MIX, VISION_TASKS
+from catalog.views import View
+from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.keypoint_reading import joint_groups
+from evaluation.tiles import tile_views
 
 _BY_EDIT_TYPE = ("image_enhancement", "image_editing")
 """Vision tasks whose edit types are columns of their own (paper Table 5)."""
@@ -71,20 +74,63 @@ def read_benchmarks(mix: Path, split: str, limit: int | None = None) -> Benchmar
     return {benchmark: members[:limit] for benchmark, members in benchmarks.items()}
 
 
-def render_cases(held_out: HeldOutRow, roots: Roots, seed: int, options: RenderOptions) -> list[Case]:
+def read_paper_benchmark(mix: Path, benchmark: PaperBenchmark, limit: int | None = None) -> Benchmarks:
+    """The rows of one of the paper's benchmarks, by edit type; rows of one image come one after the other, by label.
+
+    Args:
+        mix: the Parquet file that flow ``evaluate-benchmarks`` makes of the benchmark's dataset.
+        benchmark: which one.
+        limit: at most so many rows of each edit type.
+
+    Raises:
+        MixError: as `read_benchmarks`, or the mix is of another dataset or vision task.
+    """
+    rows = [HeldOutRow(index, row) for index, row in enumerate(_read_split(mix, benchmark.split))]
+    foreign = sorted({row.row["dataset"] for row in rows} - {benchmark.key})
+    if foreign:
+        raise MixError(f"{mix} must hold the dataset {benchmark.key!r} alone, but holds {foreign[0]!r}: build it anew")
+    rows = [row for row in rows if row.row["vision_task"] == benchmark.vision_task]
+    if not rows:
+        raise MixError(
+            f"{mix} has no {benchmark.vision_task} row of split {benchmark.split!r}, which {benchmark.key} is: "
+            "build it with flow evaluate-benchmarks"
+        )
+    groups: Benchmarks = {}
+    for row in sorted(rows, key=_place_in_benchmark):
+        groups.setdefault(row.benchmark, []).append(row)
+    return {group: members[:limit] for group, members in groups.items()}
+
+
+def _place_in_benchmark(row: HeldOutRow) -> tuple[str, str, str, str]:
+    columns = row.row["edit_type"], row.row["source_image"]["sha256"], row.row["label"], row.row["pair_id"]
+    edit_type, image, label, pair_id = (value or "" for value in columns)
+    return edit_type, image, label, pair_id
+
+
+def render_cases(
+    held_out: HeldOutRow, roots: Roots, seed: int, options: RenderOptions, protocol: Protocol = "crops"
+) -> list[Case]:
     """All samples of a row; none where there is nothing to ask at this size (`NOTHING_TO_ASK`).
 
     Raises:
         MixError: the row cannot be rendered for any other reason: an evaluation must not shrink unseen.
     """
     options = as_evaluated(options)
-    groups: Sequence[tuple[str, ...] | None] = [None]
-    if held_out.row["vision_task"] == "keypoint_detection":
-        groups = joint_groups(held_out.row, options.max_keypoints)
+    row = held_out.row
+    parts: list[tuple[tuple[str, ...] | None, View | None]] = [(None, None)]
+    if row["vision_task"] == "keypoint_detection":
+        parts = [(joints, None) for joints in joint_groups(row, options.max_keypoints)]
+    elif protocol == "tiles":
+        height, width = (row["source_image"][side] for side in ("height", "width"))
+        parts = [(None, window) for window in tile_views(height, width, options.size)]
+    if protocol in ("referring", "semantic", "edits"):
+        options = replace(options, crop="paper")  # the whole picture
     cases = []
-    for joints in groups:
+    for joints, window in parts:
         try:
-            sample = render_sample(held_out.row, roots, seed=seed, index=held_out.index, options=options, joints=joints)
+            sample = render_sample(
+                row, roots, seed=seed, index=held_out.index, options=options, joints=joints, window=window
+            )
         except RowRejected as error:
             if error.reason in NOTHING_TO_ASK:
                 continue

@@ -60,7 +60,8 @@ class CheckpointPredictor:
         self._models: Models | None = None
         self.checkpoint_sha256: str | None = checkpoint_digest(folder)
         libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-        self.options: Mapping[str, Any] = {**asdict(sampling), "device": device, "libraries": libraries}
+        self.autoencoder: Mapping[str, Any] = {"device": device, "libraries": libraries}
+        self.options: Mapping[str, Any] = {**asdict(sampling), **self.autoencoder}
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
         """The edited sources, each with noise from its own seed."""
@@ -76,6 +77,12 @@ class CheckpointPredictor:
             guidance=self._sampling.guidance,  # type: ignore[arg-type]
             seed=seeds,
         )
+
+    def reconstruct(self, images: Sequence[Image]) -> list[Image]:
+        """Each image through the autoencoder: mode of the posterior, decoded; nothing is sampled."""
+        from trainer.inference import reconstruct
+
+        return reconstruct(self._load(), images)
 
     def _load(self) -> "Models":
         if self._models is None:

@@ -1,6 +1,8 @@
 """Evaluate trained checkpoints and show the results.
 
     python -m evaluation run --checkpoint runs/demo/pipeline --mix catalog/mix.parquet --steps 10
+    python -m evaluation run --checkpoint runs/demo/pipeline --benchmark refcoco_val --benchmark voc_val
+    python -m evaluation run --control oracle --benchmark gopro_test
     python -m evaluation show --output runs/evaluation
     python -m evaluation benchmarks --json
 
@@ -21,9 +23,12 @@ from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
 from catalog.store import read_shard
 from catalog.workspace import Workspace
-from evaluation.benchmarks import MIX_SPLITS, PAPER
+from evaluation.benchmarks import MIX_SPLITS, PAPER, Benchmark, PaperBenchmark, benchmark_mix, find_benchmark
+from evaluation.predictions import CONTROLS
 from evaluation.tables import print_benchmarks, print_rows
 
+_PAPER_SIZE = 256
+_PROFILE = Path(__file__).resolve().parents[1] / "infra" / "profiles" / "benchmarks.toml"
 _EMBEDDED = {"pair_similarity": "histogram", "aesthetic_scorer": "image-statistics"}
 
 
@@ -39,36 +44,57 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
-    from evaluation.run import EvaluationOptions, evaluate
+    from evaluation.run import EvaluationOptions, evaluate, write_rows
     from trainer.overrides import override
 
+    benchmarks = [find_benchmark(key) for key in dict.fromkeys(options.benchmark)]
+    predictor, size = _load_predictor(options)
+    helpers = _load_helpers(options.profile)
+    evaluation = EvaluationOptions(
+        split=options.split,
+        size=size if options.size is None else options.size,
+        limit=options.limit,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        render=override(RenderStyle(), options.set, prefix="render."),
+        no_target_pixels=options.no_target_pixels,
+    )
+    rows = []
+    with ProgressLine() as line:
+
+        def show(benchmark: str, done: int, total: int) -> None:
+            line.say(f"{benchmark}: {done} of {total} rows", is_last=done == total)
+
+        for benchmark in benchmarks or (None,):
+            mix = options.mix or _default_mix(benchmark)
+            given: dict[str, Any] = {"benchmark": benchmark}
+            rows += evaluate(predictor, mix, options.output, helpers, evaluation, show, **given)
+    if len(benchmarks) > 1:
+        write_rows(options.output, rows)
+    print_rows(rows)
+    for what, name in (("metric rows", "metrics.parquet"), ("table", "metrics.md"), ("pictures", "predictions.png")):
+        sys.stdout.write(f"{what:12} {options.output / name}\n")
+    return 0
+
+
+def _load_predictor(options: argparse.Namespace) -> tuple[Any, int]:
+    """Who answers, and the side of the pictures that it is made for."""
+    from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
+
+    if options.control is not None:
+        return CONTROLS[options.control](), _PAPER_SIZE
     sampling = SamplingOptions(
         num_steps=options.steps,
         text_guidance=options.text_guidance,
         image_guidance=options.image_guidance,
         guidance=options.guidance,
     )
-    predictor = CheckpointPredictor(options.checkpoint, sampling, options.device)
-    evaluation = EvaluationOptions(
-        split=options.split,
-        size=image_size(options.checkpoint) if options.size is None else options.size,
-        limit=options.limit,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        render=override(RenderStyle(), options.set, prefix="render."),
-    )
-    with ProgressLine() as line:
+    return CheckpointPredictor(options.checkpoint, sampling, options.device), image_size(options.checkpoint)
 
-        def show(benchmark: str, done: int, total: int) -> None:
-            line.say(f"{benchmark}: {done} of {total} rows", is_last=done == total)
 
-        rows = evaluate(predictor, options.mix, options.output, _load_helpers(options.profile), evaluation, show)
-    print_rows(rows)
-    sys.stdout.write(
-        f"metric rows  {options.output / 'metrics.parquet'}\npictures     {options.output / 'predictions.png'}\n"
-    )
-    return 0
+def _default_mix(benchmark: PaperBenchmark | None) -> Path:
+    catalog = Workspace.default().catalog
+    return catalog / "mix.parquet" if benchmark is None else benchmark_mix(catalog, benchmark.key)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -97,17 +123,32 @@ def _describe(rows: list[dict[str, Any]]) -> str:
 
 
 def _benchmarks(options: argparse.Namespace) -> int:
-    rows = [benchmark.as_dict() for benchmark in (*MIX_SPLITS, *PAPER)]
+    from tasks.profiles import read_profile
+
+    roots = {source.dataset: Path(source.root) for source in read_profile(options.profile).sources}
+    rows = [(benchmark, _data(benchmark, roots)) for benchmark in (*MIX_SPLITS, *PAPER)]
     if options.json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        listed = [{**benchmark.as_dict(), "data": data, "present": data != "absent"} for benchmark, data in rows]
+        sys.stdout.write(json.dumps(listed, indent=2) + "\n")
     else:
-        print_benchmarks([*MIX_SPLITS, *PAPER])
+        print_benchmarks(rows)
     return 0
+
+
+def _data(benchmark: Benchmark, roots: dict[str, Path]) -> str:
+    """What is there of a benchmark's data: ``built``: a mix to evaluate on; ``on disk``: the dataset's folder."""
+    catalog = Workspace.default().catalog
+    key = benchmark.name.partition("/")[0]
+    if benchmark.protocol == "crops":
+        return "built" if (catalog / "mix.parquet").is_file() else "absent"
+    if benchmark_mix(catalog, key).is_file():
+        return "built"
+    return "on disk" if key in roots and roots[key].is_dir() else "absent"
 
 
 def _load_helpers(profile: Path | None) -> Any:
     """The backends that a profile names, or the embedded ones."""
-    from evaluation.measures import HelperModels
+    from evaluation.helper_models import HelperModels
     from tasks.backends.registry import load_backend
     from tasks.profiles import read_profile
 
@@ -138,17 +179,29 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     output = workspace.runs / "evaluation"
 
     run = commands.add_parser("run", help="evaluate a checkpoint on held-out rows of a mix")
+    who = run.add_mutually_exclusive_group(required=True)
+    who.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="pipeline folder that training exported")
+    who.add_argument("--control", choices=tuple(CONTROLS), help="a control in a checkpoint's place")
     run.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="FOLDER", help="pipeline folder that training exported"
+        "--benchmark",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one of the paper's benchmarks, as `benchmarks` lists them (repeatable; default: the splits of a mix)",
     )
     run.add_argument(
         "--mix",
         type=Path,
-        default=workspace.catalog / "mix.parquet",
         metavar="FILE",
-        help="mix file; roots.json must lie beside it (default: $IEIW_HOME/catalog/mix.parquet)",
+        help="mix file; roots.json must lie beside it (default: $IEIW_HOME/catalog/mix.parquet, of a benchmark "
+        "$IEIW_HOME/catalog/benchmarks/NAME.parquet)",
     )
-    run.add_argument("--split", choices=SPLITS[1:], default="val", help="held-out split (default: val)")
+    run.add_argument(
+        "--split",
+        choices=SPLITS[1:],
+        default="val",
+        help="held-out split of a mix; a benchmark has its own (default: val)",
+    )
     run.add_argument(
         "--output",
         type=Path,
@@ -176,6 +229,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     benchmarks = commands.add_parser("benchmarks", help="list benchmarks and the paper's values")
     benchmarks.add_argument("--json", action="store_true", help="as JSON")
+    benchmarks.add_argument(
+        "--profile",
+        type=Path,
+        default=_PROFILE,
+        metavar="TOML",
+        help="says where the datasets are (default: infra/profiles/benchmarks.toml)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -201,6 +261,12 @@ def _add_sampling(run: argparse.ArgumentParser) -> None:
         type=int,
         metavar="PIXELS",
         help="side of the images, a multiple of 8 (default: the checkpoint's own size, at most the paper's 256)",
+    )
+    run.add_argument(
+        "--no-target-pixels",
+        type=int,
+        metavar="N",
+        help="a mask of fewer pixels, on a picture of 480 x 480, counts as empty (default: 50 for gRefCOCO, else 0)",
     )
     run.add_argument("--batch-size", type=int, default=8, metavar="N", help="images sampled at once (default: 8)")
     run.add_argument("--seed", type=int, default=0, help="of rendering and noise (default: 0)")

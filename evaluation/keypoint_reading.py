@@ -13,7 +13,7 @@ import numpy as np
 from catalog.errors import MixError
 from catalog.masks import decode_mask
 from catalog.samples import Sample
-from catalog.targets import decode_keypoints, disc_radius
+from evaluation.decoders import Decoder
 from evaluation.keypoint_metrics import KeypointPrediction, KeypointTruth, Point
 from evaluation.metrics import Image
 
@@ -32,11 +32,9 @@ def joint_groups(row: Mapping[str, Any], most: int) -> list[tuple[str, ...]]:
     return [tuple(names[start::num_groups]) for start in range(num_groups)]
 
 
-def read_joints(sample: Sample, prediction: Image) -> ReadJoints:
+def read_joints(sample: Sample, prediction: Image, decoder: Decoder) -> ReadJoints:
     """Decode the discs that ``sample`` asks for and move them to source pixels."""
-    points, confidences = decode_keypoints(
-        sample.source, prediction, [rgb for _, rgb in sample.colors], disc_radius(sample.view.size)
-    )
+    points, confidences = decoder.read_keypoints(sample, prediction)
     places = sample.view.source_points(points)
     return {
         name: (None if np.isnan(place).any() else (float(place[0]), float(place[1])), float(confidence))

@@ -132,6 +132,19 @@ def outside_change(prediction: Image, source: Image, edit_mask: Mask) -> Outside
     return OutsideChange(float(difference.mean()), float(difference.any(axis=1).mean()))
 
 
+def inside_difference(prediction: Image, target: Image, edit_mask: Mask) -> float | None:
+    """Mean absolute difference to the true edit inside ``edit_mask``, levels of 255; None where the mask is empty.
+
+    Raises:
+        PredictionError: other shapes or types.
+    """
+    _check_alike(prediction, target, np.uint8, 3)
+    _check_alike(edit_mask, target[..., 0].astype(bool), np.bool_, 2)
+    if not edit_mask.any():
+        return None
+    return float(np.abs(prediction[edit_mask].astype(np.int16) - target[edit_mask].astype(np.int16)).mean())
+
+
 def mean(values: Iterable[float]) -> float | None:
     """Arithmetic mean, exactly rounded and so independent of order; None of nothing.
 

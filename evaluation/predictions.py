@@ -8,10 +8,10 @@ existence is the commit.
 
 import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,6 +58,51 @@ class OraclePredictor:
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
         """The targets."""
         return [sample.target for sample in samples]
+
+
+class ShuffledOraclePredictor:
+    """Control: answers with the target of the next sample of the batch. A metric that likes it measures nothing."""
+
+    checkpoint_sha256: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({"control": "shuffled-oracle"})
+
+    def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
+        """The targets, each one place further."""
+        targets = [sample.target for sample in samples]
+        return targets[1:] + targets[:1]
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """A predictor that sends pictures through its autoencoder."""
+
+    checkpoint_sha256: str | None
+    autoencoder: Mapping[str, Any]
+    """Options that the reconstruction depends on, beside the digest of the weights."""
+
+    def reconstruct(self, images: Sequence[Image]) -> list[Image]:
+        """Each image encoded and decoded again, uint8 of the same size."""
+        ...
+
+
+class AutoencoderPredictor:
+    """Control: the target, sent through the checkpoint's autoencoder. The paper's bound in parentheses (Table 5)."""
+
+    def __init__(self, reconstructor: Reconstructor, identity: Mapping[str, Any]) -> None:
+        """Take a predictor's autoencoder; ``identity`` names it beside the weights' digest."""
+        self._reconstructor = reconstructor
+        self.checkpoint_sha256: str | None = reconstructor.checkpoint_sha256
+        self.options: Mapping[str, Any] = {"control": "autoencoder", **identity}
+
+    def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
+        """The targets as the autoencoder gives them back."""
+        return self._reconstructor.reconstruct([sample.target for sample in samples])
+
+
+CONTROLS: Mapping[str, Callable[[], Predictor]] = MappingProxyType(
+    {"no-op": NoOpPredictor, "oracle": OraclePredictor, "shuffled-oracle": ShuffledOraclePredictor}
+)
+"""Predictors that need no weights, by name."""
 
 
 def denoising_seed(seed: int, pair_id: str) -> int:

@@ -1,14 +1,16 @@
-"""Evaluates a predictor on the held-out rows of a mix: samples, predictions, metric rows.
+"""Evaluates a predictor on the held-out rows of a mix, or on one of the paper's benchmarks.
 
-Beside each benchmark stand two controls that read the same samples: ``.../no-op`` (prediction = source) and
-``.../oracle`` (prediction = target). Below the first a model does harm; above the second nothing can be read.
+Beside each benchmark stand controls that read the same samples: ``.../no-op`` (prediction = source), ``.../oracle``
+(prediction = target) and, of a checkpoint, ``.../autoencoder`` (the target through its autoencoder, the paper's bound
+in parentheses). Below the first a model does harm; above the others nothing can be read.
 
     <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.schema.METRICS`)
     <output>/predictions.png          a few of its predictions beside source and target
     <output>/evaluations/<key>.*      the same two files of every finished evaluation
     <output>/predictions/<key>.tar    predicted images, one tar per batch (`evaluation.predictions`)
 
-Rows are a function of (predictor, mix, options, helper models), and so is the key: what is finished is read back.
+Rows are a function of (predictor, mix, options, decoder, helper models, code), and so is the key: what is finished is
+read back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +28,25 @@ from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
 from catalog.schema import METRICS, SPLITS
 from catalog.store import read_shard
-from evaluation.benchmarks import UNITS
-from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, render_cases
-from evaluation.measures import HelperModels, Measure, Metric, make_measure
+from evaluation.benchmarks import PaperBenchmark, Protocol, unit_of
+from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, read_paper_benchmark, render_cases
+from evaluation.code_version import code_version
+from evaluation.decoders import ColorDecoder, Decoder
+from evaluation.helper_models import HelperModels
+from evaluation.measured import Measure, Metric
+from evaluation.measures import make_measure
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
-from evaluation.predictions import NoOpPredictor, OraclePredictor, Predictor, predict, stored_predictions
-
-_VERSION = 1
-"""Part of every key: raised with each change of what metrics mean."""
+from evaluation.predictions import (
+    AutoencoderPredictor,
+    NoOpPredictor,
+    OraclePredictor,
+    Predictor,
+    Reconstructor,
+    predict,
+    stored_predictions,
+)
+from evaluation.reports import write_report
 
 _SHOWN_PAIRS = 2
 """Pairs of each benchmark on the picture sheet."""
@@ -58,7 +70,10 @@ class EvaluationOptions:
     seed: int = 0
     """Of rendering (crops, colours, wording) and of the noise."""
     render: RenderStyle = field(default_factory=RenderStyle)
-    """How samples are drawn, at ``size``: as the checkpoint was trained."""
+    """How samples are drawn, at ``size``: as the checkpoint was trained. A paper benchmark's protocol decides the
+    crop."""
+    no_target_pixels: int | None = None
+    """A mask of fewer pixels, on a picture of 480 x 480, counts as empty; None: the benchmark's own rule."""
 
     def __post_init__(self) -> None:
         rules = [
@@ -67,6 +82,11 @@ class EvaluationOptions:
             (self.limit is None or self.limit >= 1, "limit must be at least 1", self.limit),
             (self.batch_size >= 1, "batch size must be at least 1", self.batch_size),
             (self.seed >= 0, "seed must not be negative", self.seed),
+            (
+                self.no_target_pixels is None or self.no_target_pixels >= 0,
+                "no-target pixels must not be negative",
+                self.no_target_pixels,
+            ),
         ]
         for holds, rule, value in rules:
             if not holds:
@@ -81,6 +101,9 @@ def evaluate(
     helpers: HelperModels,
     options: EvaluationOptions,
     progress: Progress = lambda benchmark, done, total: None,
+    *,
+    benchmark: PaperBenchmark | None = None,
+    decoder: Decoder | None = None,
 ) -> list[Row]:
     """Metric rows of a predictor and of the controls; read back where this evaluation was finished before.
 
@@ -91,6 +114,8 @@ def evaluate(
         helpers: backends of the metrics on edits.
         options: see there.
         progress: called after each batch.
+        benchmark: the paper's benchmark that the mix holds; its split and protocol are used. None: the splits of a mix.
+        decoder: reads masks and discs; None: by colour distance, as the render style draws.
 
     Returns:
         Rows of `catalog.schema.METRICS`: by benchmark the predictor's, then the controls'. ``checkpoint_sha256``
@@ -102,22 +127,27 @@ def evaluate(
         BackendError: a helper model has no answer for a prediction.
     """
     if not mix.is_file():
-        raise MixError(f"there is no mix at {mix}: make one with `python -m catalog mix`")
+        maker = "`python -m catalog mix`" if benchmark is None else "flow evaluate-benchmarks"
+        raise MixError(f"there is no mix at {mix}: make one with {maker}")
+    reader = decoder or ColorDecoder(options.render.alpha, options.render.radius)
     config = {
         **asdict(options),
-        "version": _VERSION,
+        "benchmark": None if benchmark is None else benchmark.key,
+        "decoder": reader.id,
         "predictor": dict(predictor.options),
         "backends": helpers.ids(),
     }
     identity = {
         "checkpoint_sha256": predictor.checkpoint_sha256,
         "mix_sha256": file_digest(mix),
+        "seed": options.seed,
+        "code_version": code_version(),
         "config": canonical_json(config),
     }
     path = output / "evaluations" / f"{value_digest(identity)[:32]}.parquet"
     if not path.exists():
         sweep(output)
-        runner = _Runner(predictor, mix, output / "predictions", helpers, options, progress)
+        runner = _Runner(predictor, mix, output / "predictions", helpers, options, progress, benchmark, reader)
         rows = [{**identity, **row} for row in runner.rows()]
         write_file(path.with_suffix(".png"), [prediction_sheet(runner.shown)])
         table = pa.Table.from_pylist(rows, schema=METRICS)
@@ -125,7 +155,15 @@ def evaluate(
     for source, name in ((path, "metrics.parquet"), (path.with_suffix(".png"), "predictions.png")):
         write_file(output / name, [source.read_bytes()])
     stored: list[Row] = read_shard(path).to_pylist()
+    write_report(output, stored)
     return stored
+
+
+def write_rows(output: Path, rows: Sequence[Row]) -> None:
+    """Put the rows of several evaluations together: ``metrics.parquet`` and the report of a folder."""
+    table = pa.Table.from_pylist(list(rows), schema=METRICS)
+    write_stream(output / "metrics.parquet", "metrics", METRICS, table.to_batches(), {}, max(1, len(rows)))
+    write_report(output, rows)
 
 
 class _Runner:
@@ -139,10 +177,20 @@ class _Runner:
         helpers: HelperModels,
         options: EvaluationOptions,
         progress: Progress,
+        benchmark: PaperBenchmark | None,
+        decoder: Decoder,
     ) -> None:
         self._predictor = predictor
         self._controls: dict[str, Predictor] = {"no-op": NoOpPredictor(), "oracle": OraclePredictor()}
-        self._benchmarks = read_benchmarks(mix, options.split, options.limit)
+        if isinstance(predictor, Reconstructor):
+            self._controls["autoencoder"] = AutoencoderPredictor(predictor, predictor.autoencoder)
+        self._benchmark = benchmark
+        self._protocol: Protocol = "crops" if benchmark is None else benchmark.protocol
+        self._decoder = decoder
+        if benchmark is None:
+            self._benchmarks = read_benchmarks(mix, options.split, options.limit)
+        else:
+            self._benchmarks = read_paper_benchmark(mix, benchmark, options.limit)
         self._roots = Roots.read(mix.parent / "roots.json")
         self._predictions = predictions
         self._helpers = helpers
@@ -155,29 +203,46 @@ class _Runner:
     def rows(self) -> Iterator[Row]:
         """Metric rows of all benchmarks, without the columns that are the same in each row."""
         for (vision_task, edit_type), held_out in self._benchmarks.items():
-            name = "/".join(part for part in (vision_task, edit_type, self._options.split) if part)
-            yield from self._benchmark_rows(name, vision_task, held_out)
+            yield from self._benchmark_rows(vision_task, edit_type, held_out)
 
-    def _benchmark_rows(self, name: str, vision_task: str, held_out: Sequence[HeldOutRow]) -> Iterator[Row]:
+    def _benchmark_rows(self, vision_task: str, edit_type: str | None, held_out: Sequence[HeldOutRow]) -> Iterator[Row]:
+        own = self._benchmark
+        first, split = (vision_task, self._options.split) if own is None else (own.key, own.split)
+        name = "/".join(part for part in (first, edit_type, split) if part)
         self._left_out = 0
-        measure = make_measure(vision_task, self._helpers)
-        controls = {control: make_measure(vision_task, self._helpers) for control in self._controls}
+        measure = self._make_measure(vision_task)
+        controls = {control: self._make_measure(vision_task) for control in self._controls}
         for batch in batches(self._cases(name, held_out), self._options.batch_size):
             self._observe(name, batch, measure, controls)
         metrics = measure.metrics()
         _check_complete(name, metrics, controls["oracle"].metrics())
         if self._left_out:
             metrics.append(Metric("rows_left_out", float(self._left_out), len(held_out)))
-        yield from (_row(name, vision_task, metric) for metric in metrics)
+        for metric in metrics:
+            yield {**_row(name, vision_task, metric), **self._printed(edit_type, metric.name)}
         for control, control_measure in controls.items():
             for metric in control_measure.metrics():
                 yield {**_row(f"{name}/{control}", vision_task, metric), "checkpoint_sha256": None}
+
+    def _make_measure(self, vision_task: str) -> Measure:
+        rule = self._options.no_target_pixels
+        if rule is None:
+            rule = 0 if self._benchmark is None else self._benchmark.no_target_pixels
+        return make_measure(vision_task, self._helpers, self._decoder, self._protocol, rule)
+
+    def _printed(self, edit_type: str | None, metric: str) -> Row:
+        """What the paper prints for a metric of its own benchmark."""
+        printed = None if self._benchmark is None else self._benchmark.printed(edit_type, metric)
+        if self._benchmark is None or printed is None:
+            return {}
+        value, bound = printed
+        return {"paper_value": value, "paper_bound": bound, "paper_place": self._benchmark.place}
 
     def _cases(self, name: str, held_out: Sequence[HeldOutRow]) -> Iterator[Case]:
         """Cases of a benchmark, one row rendered at a time."""
         for done, row in enumerate(held_out):
             self._progress(name, done, len(held_out))
-            cases = render_cases(row, self._roots, self._options.seed, self._render)
+            cases = render_cases(row, self._roots, self._options.seed, self._render, self._protocol)
             self._left_out += not cases
             yield from cases
         self._progress(name, len(held_out), len(held_out))
@@ -187,7 +252,11 @@ class _Runner:
         images = stored_predictions(self._predictor, samples, self._options.seed, self._predictions)
         measure.observe(batch, images)
         for control, predictor in self._controls.items():
-            controls[control].observe(batch, predict(predictor, samples, self._options.seed))
+            if predictor.checkpoint_sha256 is None:
+                answers = predict(predictor, samples, self._options.seed)
+            else:
+                answers = stored_predictions(predictor, samples, self._options.seed, self._predictions)
+            controls[control].observe(batch, answers)
         for case, image in zip(batch, images, strict=True):
             pairs = {other.sample.pair_id for shown, other, _ in self.shown if shown == name}
             if len(pairs) < _SHOWN_PAIRS and case.sample.pair_id not in pairs:
@@ -209,8 +278,10 @@ def _row(benchmark: str, vision_task: str, metric: Metric) -> Row:
         "benchmark": benchmark,
         "metric": metric.name,
         "value": metric.value,
+        "low": None if metric.interval is None else metric.interval[0],
+        "high": None if metric.interval is None else metric.interval[1],
         "num_samples": metric.num_samples,
         "vision_task": vision_task,
-        "unit": UNITS[metric.name],
+        "unit": unit_of(metric.name),
         "backend": metric.backend,
     }

@@ -10,6 +10,7 @@ from catalog.decisions import Decision, decide
 from catalog.policies import Policy
 from catalog.workspace import Workspace
 from evaluation.benchmarks import METRICS_OF
+from evaluation.reports import is_control
 from flows.local_server import REPOSITORY
 from flows.run_folders import default_run_folder
 from flows.run_results import count_splits, read_finish, read_metrics
@@ -67,7 +68,7 @@ def _print_metrics(console: Console, output: Path) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         name, metric = row["benchmark"], row["metric"]
-        if name.endswith(_CONTROLS) or metric != METRICS_OF[row["vision_task"]][0]:
+        if is_control(name) or metric != METRICS_OF[row["vision_task"]][0]:
             continue
         controls = [_number(values.get((f"{name}/{control}", metric))) for control in _CONTROLS]
         short = name.removesuffix("/val").removeprefix("image_")

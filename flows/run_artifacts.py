@@ -112,6 +112,18 @@ def publish_metrics(output: Path) -> None:
     _table("metrics", read_metrics(output), f"Metrics in {output.name}")
 
 
+def publish_benchmarks(output: Path) -> None:
+    """The table of benchmarks beside the paper's values: as Markdown, and as a picture."""
+    table = (output / "metrics.md").read_text(encoding="utf-8")
+    picture = base64.b64encode((output / "metrics.png").read_bytes()).decode()
+    create_markdown_artifact(
+        key="benchmarks",
+        markdown=f"# {output.name}\n\n{table}\n\n![table](data:image/png;base64,{picture})",
+        description=f"Benchmarks in {output.name}, beside the paper's values",
+    )
+    publish_metrics(output)
+
+
 def _taken(workspace: Workspace) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds and cost of this flow run by step, as the ledger has them."""
     seconds: dict[str, float] = defaultdict(float)

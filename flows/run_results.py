@@ -46,7 +46,7 @@ def read_finish(output: Path) -> dict[str, Any]:
 
 
 def read_metrics(output: Path) -> list[dict[str, Any]]:
-    """Metric rows in an evaluation's folder: benchmark, vision_task, metric, value, unit, num_samples, backend.
+    """Metric rows in an evaluation's folder: what was measured, on how many samples, and its interval.
 
     Raises:
         UserError: the folder holds none.
@@ -54,7 +54,7 @@ def read_metrics(output: Path) -> list[dict[str, Any]]:
     path = output / "metrics.parquet"
     if not path.is_file():
         raise UserError(f"{output} holds no metrics.parquet: run `python -m evaluation run --output {output}`")
-    columns = ["benchmark", "vision_task", "metric", "value", "unit", "num_samples", "backend"]
+    columns = ["benchmark", "vision_task", "metric", "value", "low", "high", "unit", "num_samples", "backend"]
     rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     return rows
 

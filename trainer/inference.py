@@ -93,6 +93,31 @@ def edit(
     return _to_images(pictures)
 
 
+def reconstruct(models: Models, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Images of one size through the autoencoder and back: what no edit can be better than.
+
+    Args:
+        models: from `trainer.models.load_models`.
+        images: uint8 (H, W, 3) RGB; H and W multiples of 8.
+
+    Returns:
+        One uint8 (H, W, 3) RGB image each, decoded from the posterior's mode.
+
+    Raises:
+        ConfigError: sizes that differ or are no multiple of 8.
+        PredictionError: pixels that are not finite.
+    """
+    names = ["the autoencoder"] * len(images)
+    _check(images, names, [0] * len(images), 1)
+    if not len(images):
+        return []
+    with torch.no_grad():
+        latents = models.encode_sources(_to_tensor(images).to(models.device)) * models.latent_scale
+        pictures = models.decode(latents)
+    _check_finite(pictures, names)
+    return _to_images(pictures)
+
+
 def combine(predictions: Sequence[Tensor], text_guidance: float, image_guidance: float, guidance: Guidance) -> Tensor:
     """One prediction out of three: e(i, c), e(i, -) and then e(-, -) for "ip2p" or e(-, c) for "official"."""
     full, image_only, third = predictions

@@ -15,7 +15,7 @@ from catalog.masks import encode_mask
 from catalog.schema import METRICS, MIX
 from evaluation.benchmarks import METRICS_OF
 from evaluation.commands import main
-from evaluation.measures import HelperModels
+from evaluation.helper_models import HelperModels
 from evaluation.predictions import NoOpPredictor, OraclePredictor
 from evaluation.run import EvaluationOptions, evaluate
 from tasks.backends.registry import load_backend
@@ -160,6 +160,8 @@ PERFECT = {
     ("segmentation/val", "ciou"): 1.0,
     ("segmentation/val", "giou"): 1.0,
     ("segmentation/val", "miou"): 1.0,
+    ("segmentation/val", "n_acc"): 1.0,
+    ("segmentation/val", "pr90"): 1.0,
     ("keypoint_detection/val", "ap"): 1.0,
     ("image_enhancement/denoising/val", "psnr"): 100.0,
     ("image_enhancement/denoising/val", "ssim"): 1.0,
@@ -172,6 +174,8 @@ UNCHANGED = {
     ("segmentation/val", "ciou"): 0.0,  # four targets missed, four no-targets left empty
     ("segmentation/val", "giou"): 0.5,
     ("segmentation/val", "miou"): 0.0,
+    ("segmentation/val", "n_acc"): 1.0,
+    ("segmentation/val", "t_acc"): 0.0,
     ("keypoint_detection/val", "ap"): 0.0,
     ("image_enhancement/denoising/val", "psnr"): 20 * np.log10(255 / NOISE),
     ("image_editing/object_removal/val", "source_similarity"): 1.0,

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from catalog.ledger import read_entries
 from catalog.manifests import read_manifest
@@ -208,6 +210,27 @@ def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server):
     assert {"survival-waterfall", "survival-waterfall-picture", "mix-rows", "training-loss", "metrics"} <= {
         one["key"] for one in found
     }
+
+
+def test_benchmarks_go_from_a_datasets_files_to_a_table_beside_the_papers(server, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (80, 96, 3), dtype=np.uint8)
+    for part, noise in (("blur", 5), ("sharp", 0)):
+        (tmp_path / "test" / part).mkdir(parents=True)
+        Image.fromarray((picture // 2 + noise).astype(np.uint8)).save(tmp_path / "test" / part / "1.png")
+    asked = {"benchmarks": ["gopro_test"], "control": "oracle", "roots": {"gopro_test": str(tmp_path)}}
+    kind, message = server.wait(server.run("evaluate-benchmarks", **asked), seconds=300)
+    assert kind == "COMPLETED", message
+    folder = server.workspace.runs / "benchmarks"
+    assert "| gopro_test/deblurring/test | psnr | 100.00 |" in (folder / "metrics.md").read_text()
+    (artifact,) = [
+        one for one in PrefectApi(server.url).call("POST", "/artifacts/filter", {}) if one["key"] == "benchmarks"
+    ]
+    assert "23.58 (29.54) | Table 5, page 9" in artifact["data"] and "data:image/png;base64," in artifact["data"]
+    (tmp_path / "test" / "sharp" / "1.png").write_bytes(b"no picture")
+    kind, message = server.wait(server.run("evaluate-benchmarks", **asked), seconds=300)
+    assert kind == "FAILED" and "gopro_test must be measured whole, but some of its records cannot be used" in message
+    kind, message = server.wait(server.run("evaluate-benchmarks", benchmarks=["gopro_test"]))
+    assert kind == "FAILED" and "give a checkpoint or a control" in message
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate", "kill"])

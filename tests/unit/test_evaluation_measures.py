@@ -4,19 +4,18 @@ import math
 
 import numpy as np
 import pytest
+from evaluation_cases import RED, SIDE, make_case
 
 from catalog.errors import BackendError, MixError
 from catalog.masks import encode_mask
-from catalog.samples import Sample
 from catalog.targets import disc_radius, render_keypoints, render_mask
 from catalog.views import View, whole_view
 from evaluation.benchmarks import METRICS_OF
-from evaluation.cases import Case
+from evaluation.decoders import ColorDecoder
+from evaluation.editing_measure import reached_mask
+from evaluation.helper_models import HelperModels
 from evaluation.keypoint_reading import joint_groups, merge_joints, read_joints, read_truth
-from evaluation.measures import HelperModels, make_measure, reached_mask
-
-SIDE = 64
-RED = ("red", (255, 0, 0))
+from evaluation.measures import make_measure
 
 
 class FixedSimilarity:
@@ -47,18 +46,12 @@ class FailingScorer(LevelScorer):
         raise RuntimeError("out of order")
 
 
+DECODER = ColorDecoder(alpha=0.5)
 HELPERS = HelperModels(FixedSimilarity(), LevelScorer())
 
 
-def make_case(pair_id="pair", row=None, **given):
-    picture = np.full((SIDE, SIDE, 3), 100, np.uint8)
-    values = {"instruction": "x", "source": picture, "target": picture, "view": whole_view(SIDE, SIDE, SIDE)}
-    columns = {"pair_id": pair_id, "label": None, "source_caption": None, "target_caption": None}
-    return Case(columns | (row or {}), Sample(pair_id=pair_id, **(values | given)))
-
-
-def measured(vision_task, cases, predictions, helpers=HELPERS):
-    measure = make_measure(vision_task, helpers)
+def measured(vision_task, cases, predictions, helpers=HELPERS, **given):
+    measure = make_measure(vision_task, helpers, DECODER, **given)
     for case, prediction in zip(cases, predictions, strict=True):
         measure.observe([case], [prediction])
     return {metric.name: metric for metric in measure.metrics()}
@@ -66,7 +59,7 @@ def measured(vision_task, cases, predictions, helpers=HELPERS):
 
 @pytest.mark.parametrize("vision_task", METRICS_OF)
 def test_metrics_have_the_listed_names_and_nothing_measured_is_none(vision_task):
-    metrics = make_measure(vision_task, HELPERS).metrics()
+    metrics = make_measure(vision_task, HELPERS, DECODER).metrics()
     assert tuple(metric.name for metric in metrics) == METRICS_OF[vision_task]
     assert {(metric.value, metric.num_samples) for metric in metrics} == {(None, 0)}
 
@@ -117,7 +110,7 @@ def test_keypoints_go_back_to_source_pixels_through_several_samples():
     groups = joint_groups(row, most=2)
     assert groups == [("nose", "right wrist"), ("left wrist",)]  # neighbours apart, the unlabelled left out
     cases = list(keypoint_cases(row, View(80, 60, 128, 128, 256), groups))
-    person = merge_joints([read_joints(case.sample, case.sample.target) for case in cases])
+    person = merge_joints([read_joints(case.sample, case.sample.target, DECODER) for case in cases])
     assert person.score == 1.0
     for name, (x, y, visibility) in JOINTS.items():
         assert not visibility or math.dist(person.points[name], (x, y)) < 0.25
@@ -168,7 +161,7 @@ def test_numbers_of_helper_models_carry_their_names():
     """A score of an embedded backend cannot be taken for CLIP's."""
     values = measured("image_editing", [make_case()], [make_case().sample.source])
     backends = {name: metric.backend for name, metric in values.items()}
-    similarities = {"text_similarity", "source_similarity"}
+    similarities = {"text_similarity", "direction_similarity", "source_similarity", "target_similarity"}
     assert {backends.pop(name) for name in similarities} == {"pair_similarity=fixed@7"}
     assert backends.pop("aesthetic") == "aesthetic_scorer=level@1"
     assert set(backends.values()) == {None}

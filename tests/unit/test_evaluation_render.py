@@ -21,7 +21,7 @@ from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
 from catalog.schema import MIX
 from evaluation.commands import main
-from evaluation.measures import HelperModels
+from evaluation.helper_models import HelperModels
 from evaluation.run import EvaluationOptions, evaluate
 from tasks.backends.registry import load_backend
 from trainer.data import TrainingSamples
