@@ -144,6 +144,11 @@ def probe_image(data: bytes) -> tuple[int, int]:
     return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
+def read_orientation(data: bytes) -> int:
+    """EXIF orientation of an image's header, 1 (as stored) to 8. Raises as `probe_image`."""
+    return _orientation(_open_image(data))
+
+
 def decode_image(data: bytes) -> np.ndarray:
     """Decode one image: uint8 HWC RGB (see the module's docstring for what is applied).
 

@@ -41,7 +41,9 @@ def _image_rows(
     try:
         record = parse_record(row)
         regions = record["regions"] if isinstance(record["regions"], list) else []
-        found, _ = read_source(reader, dataset, check.require_text(record, "file"), writer)
+        file = check.require_text(record, "file")
+        stored = reader.counts_stored_pixels
+        found, _ = read_source(reader, dataset, file, writer, owner=source_id, stored_pixels=stored)
         base["source_image"] = found.image
         base |= provenance(record, dataset, found.sha256, context.profile.split)
         check_size(record, found)

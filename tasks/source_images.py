@@ -16,6 +16,7 @@ from catalog.splits import SplitRule, assign_split, parse_split
 from catalog.store import ShardWriter
 from tasks.readers.records import Reader
 from tasks.records_check import count, optional_text
+from tasks.stored_pixels import as_stored
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,8 @@ class SourceFile:
     """`schema.IMAGE` value."""
     width: int
     height: int
-
-    @property
-    def sha256(self) -> str:
-        """Digest of the encoded bytes."""
-        digest: str = self.image["sha256"]
-        return digest
+    sha256: str
+    """Digest of the dataset's own bytes: the photo's identity, also where a copy of it is used."""
 
 
 def parse_record(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,32 +68,38 @@ def read_bytes(reader: Reader, file: str) -> bytes:
     return read_source_file(reader.root, location.path, location.offset, location.length)
 
 
-def read_source(reader: Reader, dataset: str, file: str, writer: ShardWriter) -> tuple[SourceFile, np.ndarray]:
+def read_source(
+    reader: Reader, dataset: str, file: str, writer: ShardWriter, *, owner: str = "", stored_pixels: bool = False
+) -> tuple[SourceFile, np.ndarray]:
     """Read, check and decode one image of a dataset: where it is, and its pixels (uint8 (H, W, 3)).
 
-    An image whose bytes are below the reader's root is referenced there; one that a reader makes goes into the store.
+    An image whose bytes are below the reader's root is referenced there; one that a reader makes goes into the store,
+    and with ``stored_pixels`` a photo that its header turns goes there without that header. ``owner`` tells copies of
+    one file within a shard apart.
     """
-    data = read_bytes(reader, file)
+    original = read_bytes(reader, file)
+    data = as_stored(original) if stored_pixels else original
     width, height = probe_image(data)
     pixels = decode_image(data)  # a header can be right and the rest cut off
-    location = reader.locate(file)
-    if not location.is_plain:
-        return SourceFile(writer.add_image(_stored_name(reader, file), data, width, height), width, height), pixels
+    location, identity = reader.locate(file), bytes_digest(original)
+    if not location.is_plain or data is not original:
+        copy = writer.add_image(_stored_name(reader, file, owner), data, width, height)
+        return SourceFile(copy, width, height, identity), pixels
     reference = {
         "root": dataset,
         "path": Path(location.path).as_posix(),
         "offset": location.offset,
         "length": len(data),
-        "sha256": bytes_digest(data),
+        "sha256": identity,
         "width": width,
         "height": height,
     }
-    return SourceFile(reference, width, height), pixels
+    return SourceFile(reference, width, height, identity), pixels
 
 
-def _stored_name(reader: Reader, file: str) -> str:
+def _stored_name(reader: Reader, file: str, owner: str) -> str:
     """The name of a copy in our tar: a rendered picture's own; else one that is short and safe whatever is packed."""
-    return file if reader.root is None else bytes_digest(file.encode("utf-8", "surrogatepass"))[:32]
+    return file if reader.root is None else bytes_digest(f"{file}\0{owner}".encode("utf-8", "surrogatepass"))[:32]
 
 
 def check_size(record: Mapping[str, Any], found: SourceFile) -> None:

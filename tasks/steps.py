@@ -97,6 +97,7 @@ STEPS: dict[str, Step] = {
             writes="regions",
             function="tasks.ingest:ingest",
             parameters="ingest",
+            version=2,
         ),
         Step(
             name="ingest_pairs",

@@ -24,7 +24,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.readers.openimages_classes import read_ancestors, read_names
 from tasks.readers.openimages_files import MASK_FOLDERS, PHOTO_FOLDERS, find_files, find_folder, in_folder
@@ -62,6 +62,8 @@ class OpenImagesReader(FileReader):
 
     name: str = "openimages"
     revision: str = field(default="1", init=False)
+    counts_stored_pixels: ClassVar[bool] = False
+    """Not documented: regions of turned photos are refused."""
 
     def __post_init__(self) -> None:
         self.options = complete_options("openimages", self.options, DEFAULTS)

@@ -7,7 +7,7 @@ So values may be wrong, of the wrong type or absent, and they travel as JSON to 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from catalog.masks import PolygonRule
 from tasks.readers.locations import Location
@@ -91,6 +91,8 @@ class Reader(Protocol):
     """JSON values that the records depend on (split, seed, count): part of the content key."""
     polygon_rule: PolygonRule
     """How polygons become pixels: ``phrasecut`` or ``coco`` (see `catalog.masks.rasterize_polygons`)."""
+    counts_stored_pixels: ClassVar[bool]
+    """Whether the regions of images count pixels as stored, whatever EXIF says of how to turn the photo."""
 
     def read(self) -> Iterator[Record]:
         """Stream the records in a stable order, decoding no pixel. Raises SourceError for a wrong folder."""
@@ -116,6 +118,7 @@ class FileReader:
     root: Path | None
     options: dict[str, Any] = field(default_factory=dict)
     polygon_rule: PolygonRule = "coco"
+    counts_stored_pixels: ClassVar[bool] = True
 
     def locate(self, file: str) -> Location:
         """A file of its own, as it is."""

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class SyntheticReader:
     name: str = "synthetic"
     revision: str = field(default="1", init=False)
     polygon_rule: PolygonRule = field(default="coco", init=False)
+    counts_stored_pixels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.root is not None:
