@@ -55,5 +55,43 @@ class Reason(StrEnum):
     BAD_INSTRUCTION = "bad_instruction"  # the instruction is empty, too long or not text
     NO_CAPTION = "no_caption"  # nothing says what the picture shows, where a caption is to be trained
 
+    # fetching a photo request (tasks.photo_requests)
+    BAD_ADDRESS = "bad_address"  # not an http or https URL, or of a port that is not allowed, or with a password in it
+    PRIVATE_ADDRESS = "private_address"  # the host is, or is known as, an address inside somebody's own network
+    OPTED_OUT = "opted_out"  # its host, address, author or bytes are on the list of those who want no part in it
+    ROBOTS_FORBID = "robots_forbid"  # the host's robots.txt does not let us
+    ROBOTS_UNREADABLE = "robots_unreadable"  # robots.txt could not be had, which forbids as well (RFC 9309)
+    NOAI = "noai"  # a header reserves the picture: X-Robots-Tag noai and the like, TDM-Reservation
+    UNKNOWN_HOST = "unknown_host"  # the name does not resolve
+    CONNECTION_FAILED = "connection_failed"  # refused, reset, or its certificate does not hold
+    TIMED_OUT = "timed_out"  # not there, whole, within the time
+    ENDLESS_ANSWER = "endless_answer"  # announced no length and passed the limit
+    ANSWER_TOO_LARGE = "answer_too_large"  # announced more bytes than the limit: nothing of it was read
+    TRUNCATED_ANSWER = "truncated_answer"  # ended before the length that it announced
+    WRONG_TYPE = "wrong_type"  # something else than a picture by its Content-Type, or compressed in transit
+    REDIRECT_LOOP = "redirect_loop"  # leads back to where it came from
+    TOO_MANY_REDIRECTS = "too_many_redirects"  # leads on and on
+    GONE = "gone"  # 404, 410, or the host's picture of "removed"
+    ACCESS_DENIED = "access_denied"  # 401, 402, 403, 451
+    TOO_MANY_REQUESTS = "too_many_requests"  # 429, also after the pause that the host asked for
+    SERVER_ERROR = "server_error"  # 5xx
+    NOT_FETCHED = "not_fetched"  # not in the archive, and the run was told to ask nobody
+    HTTP_ERROR = "http_error"  # any other status that brings no picture
+
+    # the request itself
+    DELETED_POST = "deleted_post"  # its asker or a moderator took it away
+    ADULT_POST = "adult_post"  # marked as for adults
+    NO_PHOTO = "no_photo"  # no picture to edit
+    NO_RESULT = "no_result"  # nobody answered with a picture
+    PAGE_LINK = "page_link"  # a link to a page or an album, not to a picture
+    EMPTY_REQUEST = "empty_request"  # no wish is left once greetings, prices and links are gone
+
+    # matching photo and result
+    UNRELATED_RESULT = "unrelated_result"  # not an edit of the photo: nothing in it registers
+    MIRRORED_RESULT = "mirrored_result"  # an edit of the photo, left and right swapped
+    DISTORTED_RESULT = "distorted_result"  # stretched or sheared beyond what a crop and a turn explain
+    SMALL_COMMON_FRAME = "small_common_frame"  # photo and result share too little of the picture
+    NEAR_DUPLICATE = "near_duplicate"  # photo and result look like those of a row before
+
     # afterwards, in verdicts alone
     REVOKED = "revoked"  # a tombstone withdraws the pair (`catalog.revocation`)

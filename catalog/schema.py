@@ -2,6 +2,7 @@
 
 One row per what::
 
+    requests   one per photo request and result, whatever became of it                (flow ``crawl-requests``)
     listings   one per source image, as the annotation says it, nothing checked      (step ``list``)
     regions    one per annotated region, checked against its image                    (step ``ingest``)
     patches    one per region: its crop as something to put elsewhere                 (step ``embed_patches``)
@@ -56,6 +57,28 @@ OUTCOME = [
     ("reason", pa.string()),  # null: usable; else one of catalog.reasons.Reason
     ("detail", pa.string()),  # the numbers behind the reason
 ]
+
+REQUESTS = pa.schema(
+    [
+        ("result_id", pa.string()),  # request_id and the result's number, from 1; 0 where there is no result
+        ("request_id", pa.string()),  # the post's id, or a digest of page and photo
+        ("page", pa.string()),  # URL of the page that the request is on
+        ("licence", pa.string()),
+        ("created_utc", pa.int64()),  # seconds since 1970
+        ("request_text", pa.string()),  # as it was written
+        ("instruction", pa.string()),  # the wish in it
+        ("photo", pa.string()),  # URL, or path below the list's folder
+        ("result", pa.string()),
+        ("photo_image", IMAGE),  # the bytes that were fetched, where they lie
+        ("result_image", IMAGE),
+        ("source_image", IMAGE),  # photo and result in their common frame, equal in size
+        ("target_image", IMAGE),
+        ("transform", pa.list_(pa.float64())),  # a, b, c, d, e, f: result (x, y) is photo (ax + by + c, dx + ey + f)
+        ("num_inliers", pa.int32()),  # features that agree on it; 0: found by comparing sizes and contents alone
+        ("alike_share", pa.float64()),  # textured blocks of the common frame that still look the same, [0, 1]
+        *OUTCOME,
+    ]
+)
 
 LISTINGS = pa.schema(
     [
@@ -288,6 +311,7 @@ METRICS = pa.schema(
 )
 
 TABLES: dict[str, pa.Schema] = {
+    "requests": REQUESTS,
     "listings": LISTINGS,
     "regions": REGIONS,
     "patches": PATCHES,

@@ -4,6 +4,7 @@
 
     prefect deployment run build-ieiw
     prefect deployment run build-ieiw -p workers=8 -p 'overrides={"images_per_shard": 64}'
+    prefect deployment run build-ieiw -p requests=requests.jsonl
 
 Finished shards are recognised: a second run takes seconds, a run after a kill does what is missing.
 """
@@ -19,7 +20,9 @@ from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.manifests import Manifest, check_name
+from catalog.store import Shard
 from catalog.workspace import Workspace
+from flows.crawl_requests import join_requests
 from flows.run_artifacts import publish_build, publish_forecast
 from flows.shard_graph import ShardGraph
 from tasks.contact_sheet import write_contact_sheet
@@ -49,6 +52,16 @@ def build_ieiw(
             description="Try rows again that failed for a reason that may have passed: a server was down, a disk away."
         ),
     ] = False,
+    requests: Annotated[
+        str | None,
+        Field(
+            description="Photo requests whose pairs join the build: the name of a finished crawl, or a list, of whose "
+            "pictures those count that are local files or were fetched before (the build asks nobody)."
+        ),
+    ] = None,
+    opt_out: Annotated[
+        str | None, Field(description="Of a list: file of hosts, URLs, u/NAMES and SHA-256s to leave out, one a line.")
+    ] = None,
 ) -> State[Any]:
     """Read the sources, make the edits, word and score them: regions, edits, pairs and scores as shards."""
     log = get_run_logger()
@@ -58,10 +71,13 @@ def build_ieiw(
         check_name(name or settings.name)  # now, not after hours of work
         for leftover in prepare(workspace):
             log.info("removed %s, which a killed run left", leftover)
+        crawled: list[Shard] = []
+        if requests is not None:
+            settings, crawled = join_requests(workspace, settings, requests, opt_out, workers)
         outcome = ShardGraph(workspace, settings, workers, retry=retry).run()
         if outcome.failures:
             return Failed(message=outcome.sentence())
-        manifest = finish_build(workspace, settings, name or settings.name, outcome.shards)
+        manifest = finish_build(workspace, settings, name or settings.name, [*outcome.shards, *crawled])
         sheet = workspace.catalog / "reports" / f"{manifest.name}-contact-sheet.png"
         write_contact_sheet(workspace, manifest, sheet)
         publish_build(workspace, manifest, outcome, sheet)

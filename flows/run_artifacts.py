@@ -7,7 +7,7 @@ import base64
 import dataclasses
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,12 @@ def publish_forecast(outcomes: Sequence[Outcome], build: str) -> None:
         for one in outcomes
     ]
     _table("forecast", rows, f"Build {build}: its forecast, and what came of it")
+
+
+def publish_crawl(manifest: Manifest, outcomes: Mapping[str, int]) -> None:
+    """Rows of a crawl by what became of them."""
+    rows = [{"outcome": outcome, "rows": count} for outcome, count in outcomes.items()]
+    _table("crawl-rows", rows, f"Crawl {manifest.name}: photo requests by outcome")
 
 
 def publish_decision(decision: Decision) -> None:

@@ -115,7 +115,7 @@ class ShardGraph:
         with self._runner:
             for index, source in enumerate(self._profile.sources):
                 self._submit(
-                    _as_task(self._list), "list", source.dataset, {"index": index}, partial(_ListingEnded, index)
+                    as_task(self._list), "list", source.dataset, {"index": index}, partial(_ListingEnded, index)
                 )
             while self._num_running:
                 self._take(self._events.get())
@@ -168,7 +168,7 @@ class ShardGraph:
             return _timed(self._workspace, job.step, call.run, flow_run)
 
         tags = {"gpu"} if call.device == "cuda" else set()
-        self._submit(_as_task(make_shard).with_options(tags=tags), job.step, job.label, {}, partial(_Ended, job))
+        self._submit(as_task(make_shard).with_options(tags=tags), job.step, job.label, {}, partial(_Ended, job))
 
     def _submit(
         self,
@@ -204,7 +204,7 @@ class _LoggedProgress:
             get_run_logger().info("%s: %d of %d MiB read", name, done >> 20, total >> 20)
 
 
-def _as_task(function: Callable[..., Any]) -> Task[..., Any]:
+def as_task(function: Callable[..., Any]) -> Task[..., Any]:
     """A task that Prefect neither caches nor stores: the shard store does both."""
     made: Task[..., Any] = task(
         retries=2,

@@ -1,4 +1,4 @@
-"""Look at what builds are made of: helper models, sources, and single pairs made again.
+"""Look at what builds are made of, helper models and single pairs made again, and crawl photo requests.
 
 Each subcommand is a function of its own arguments; `python -m tasks NAME --help` says which it takes.
 """
@@ -15,9 +15,11 @@ from tasks import (
     sheet_command,
     sources_command,
 )
+from tasks.photo_requests import crawl_command
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check-source": check_source_command.main,
+    "crawl": crawl_command.main,
     "doctor": doctor_command.main,
     "forecast": forecast_command.main,
     "replay": replay_command.main,

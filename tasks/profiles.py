@@ -301,7 +301,7 @@ def _parse(value: dict[str, Any], where: str) -> Profile:
     if not isinstance(sources, list) or not sources:
         raise ConfigError(f"{where} needs at least one [[source]]")
     parts: dict[str, Any] = {
-        name: _build(kind, value.pop(name, {}), f"{where} [{name}]") for name, kind in _TABLES.items()
+        name: build_parameters(kind, value.pop(name, {}), f"{where} [{name}]") for name, kind in _TABLES.items()
     }
     rest = {"name": value.pop("name", ""), "images_per_shard": value.pop("images_per_shard", 256)}
     if value:
@@ -311,7 +311,7 @@ def _parse(value: dict[str, Any], where: str) -> Profile:
         )
     _require_positive(rest["images_per_shard"], f"images_per_shard of {where}")
     check_name(rest["name"])
-    parsed = tuple(_build(Source, source, f"{where} [[source]]") for source in sources)
+    parsed = tuple(build_parameters(Source, source, f"{where} [[source]]") for source in sources)
     names = [source.dataset for source in parsed]
     if len(set(names)) != len(names) or STORE_ROOT in names:
         raise ConfigError(f"{where}: every source needs a dataset name of its own, other than 'store'. Got {names}")
@@ -339,7 +339,7 @@ def _backends(value: Any, where: str) -> tuple[dict[str, str], dict[str, dict[st
     return names, options
 
 
-def _build(kind: type[_Parameters], value: Any, where: str) -> _Parameters:
+def build_parameters(kind: type[_Parameters], value: Any, where: str) -> _Parameters:
     """Make a parameter class from a TOML table, with each entry of the type that the class declares."""
     if not isinstance(value, dict):
         raise ConfigError(f"{where} must be a table. Got {value!r}")

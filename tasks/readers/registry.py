@@ -27,6 +27,7 @@ from tasks.readers.magicbrush import MagicBrushReader
 from tasks.readers.mpii import MpiiReader
 from tasks.readers.openimages import OpenImagesReader
 from tasks.readers.pascal_context import PascalContextReader
+from tasks.readers.photo_requests import PhotoRequestsReader
 from tasks.readers.phrasecut import PhraseCutReader
 from tasks.readers.records import Reader
 from tasks.readers.reds import RedsReader
@@ -64,6 +65,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "omniedit": OmniEditReader,
     "openimages": OpenImagesReader,
     "pascal_context": PascalContextReader,
+    "photo_requests": PhotoRequestsReader,
     "phrasecut": PhraseCutReader,
     "reds": RedsReader,
     "refclef": RefClefReader,

@@ -78,7 +78,16 @@ def test_entrypoints_load_strictly_and_have_the_documented_names():
         "print(json.dumps([[flow.name for flow in flows], heavy]))"
     )
     names, heavy = json.loads(run_python(code).splitlines()[-1])
-    assert names == ["build-ieiw", "build-mix", "encode", "train", "evaluate", "evaluate-benchmarks", "run-all"]
+    assert names == [
+        "build-ieiw",
+        "crawl-requests",
+        "build-mix",
+        "encode",
+        "train",
+        "evaluate",
+        "evaluate-benchmarks",
+        "run-all",
+    ]
     assert heavy == []
 
 
