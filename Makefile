@@ -69,4 +69,4 @@ clean: ## caches and the local Prefect server's home
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-data: ## everything that builds, mixes and runs made
-	rm -rf data runs catalog/tables catalog/manifests catalog/ledger catalog/reports catalog/*.parquet catalog/roots.json
+	rm -rf data runs catalog/tables catalog/manifests catalog/ledger catalog/forecasts catalog/reports catalog/*.parquet catalog/roots.json

@@ -28,13 +28,15 @@ from catalog.counts import count_build, rows_of_steps
 from catalog.decisions import Decision, compare, decide, decision_name
 from catalog.duplicates import NEAR_BITS, as_dict, barred_photos, list_barred, read_barred, read_photos
 from catalog.errors import ConfigError, ShardError
-from catalog.explanation import explain, in_words
+from catalog.explanation import explain
+from catalog.explanation_words import in_words
 from catalog.manifests import list_manifests, read_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
 from catalog.policy_diff import diff_policies, find_policy
 from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
+from catalog.roots import parse_roots
 from catalog.verification import verify
 from catalog.waterfall import write_waterfall
 from catalog.workspace import Workspace
@@ -139,7 +141,7 @@ def _duplicates(options: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _explain(options: argparse.Namespace, workspace: Workspace) -> int:
-    explanation = explain(workspace, options.pair_id, options.build)
+    explanation = explain(workspace, options.pair_id, options.build, parse_roots(options.root))
     _say(json.dumps(explanation, indent=2, ensure_ascii=False) if options.json else in_words(explanation))
     return 0
 
@@ -236,6 +238,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     pair = commands.add_parser("explain", parents=[plain], help="all that is known about a pair")
     pair.add_argument("pair_id", metavar="PAIR_ID", help="the id, or a beginning that no other pair has")
     pair.add_argument("--build", help="where to look (default: every build)")
+    pair.add_argument(
+        "--root", action="append", default=[], metavar="DATASET=FOLDER", help="where a source that has moved is now"
+    )
 
     commands.add_parser("replay", help="make a pair again and compare bytes; 1 if anything differs")
 

@@ -2,6 +2,7 @@
 
 import math
 import tarfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from catalog.errors import ShardError, UserError
 from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.masks import decode_mask
 from catalog.policies import Condition, Policy
+from catalog.provenance import trace_making
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.revocation import read_tombstones, revoked_pairs
 from catalog.roots import Roots
-from catalog.schema import MIX, PAIRS, REGIONS, SCORE_NAMES, SCORES, VERDICTS
+from catalog.schema import MIX, PAIRS, REGIONS, SCORES, VERDICTS
 from catalog.store import STORE_ROOT, read_metadata
 from catalog.workspace import Workspace
 
@@ -24,18 +26,22 @@ _BLOCK = 512  # tar's unit: the header right before a member's bytes
 _NUM_NAMED = 5
 
 
-def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dict[str, Any]:
+def explain(
+    workspace: Workspace, pair_id: str, build: str | None = None, folders: Mapping[str, Path] | None = None
+) -> dict[str, Any]:
     """Everything known about a pair, as JSON values.
 
     Args:
         workspace: where the builds are.
         pair_id: the id, or a beginning of it that no other pair has.
         build: where to look; None: in every build.
+        folders: of roots that have moved, by name.
 
     Returns:
         Keys ``builds``, ``pair``, ``source_image``, ``target_image``, ``donor_image`` (place, file, tar member),
         ``edit_area`` (pixels and share), ``region``, ``scores``, ``verdicts`` (per policy, each condition with value
-        and threshold), ``mixes`` (per mix file, its draws) and ``group`` (other pairs of the same photo).
+        and threshold), ``mixes`` (per mix file, its draws), ``group`` (other pairs of the same photo), ``withdrawals``
+        (tombstones that reach it) and ``making`` (`provenance.trace_making`).
 
     Raises:
         UserError: no pair, or several pairs begin so.
@@ -47,25 +53,31 @@ def explain(workspace: Workspace, pair_id: str, build: str | None = None) -> dic
         for table, schema in (("pairs", PAIRS), ("scores", SCORES), ("regions", REGIONS)):
             open_table(connection, table, manifest.paths(workspace, table), schema)
         scores = _first(connection, "SELECT * FROM scores WHERE pair_id = $key", row["pair_id"])
-        region = _first(connection, "SELECT * FROM regions WHERE region_id = $key", row["region_id"])
+        of_region = "SELECT * FROM regions WHERE region_id = $key"
+        region = _first(connection, of_region, row["region_id"])
+        donor_region = _first(connection, of_region, row["donor"] and row["donor"]["region_id"])
         sql = (
             "SELECT pair_id, vision_task, edit_type, reason FROM pairs "
             "WHERE group_id = $group AND pair_id <> $key ORDER BY pair_id"
         )
         group = fetch_rows(connection, sql, group=row["group_id"], key=row["pair_id"])
+    known = Roots.read(workspace.roots_path).folders if workspace.roots_path.exists() else {}
+    places = {**known, STORE_ROOT: workspace.data, **(folders or {})}
     explanation = {
         "builds": [one.name for one, _ in found],
         "pair": row,
-        "source_image": _locate(workspace, row["source_image"]),
-        "target_image": _locate(workspace, row["target_image"]),
+        "source_image": _locate(places, row["source_image"]),
+        "target_image": _locate(places, row["target_image"]),
         "edit_area": _area(row["edit_mask"]),
-        "donor_image": _locate(workspace, row["donor"] and row["donor"]["source_image"]),
+        "donor_image": _locate(places, row["donor"] and row["donor"]["source_image"]),
         "region": region,
+        "donor_region": donor_region,
         "scores": scores,
         "verdicts": _verdicts(workspace, manifest.name, row, scores),
         "mixes": _draws(workspace, row["pair_id"]),
         "group": group,
         "withdrawals": _withdrawals(workspace, row["pair_id"]),
+        "making": trace_making(workspace, manifest, row),
     }
     return _plain(explanation)  # type: ignore[no-any-return]
 
@@ -112,12 +124,11 @@ def _first(connection: duckdb.DuckDBPyConnection, sql: str, key: str | None) -> 
     return rows[0] if rows else None
 
 
-def _locate(workspace: Workspace, image: dict[str, Any] | None) -> dict[str, Any] | None:
+def _locate(places: Mapping[str, Path], image: dict[str, Any] | None) -> dict[str, Any] | None:
     """Where the bytes are on this machine, and the member to look at where they are in a tar."""
     if image is None:
         return None
-    folders = Roots.read(workspace.roots_path).folders if workspace.roots_path.exists() else {}
-    folder = workspace.data if image["root"] == STORE_ROOT else folders.get(image["root"])
+    folder = places.get(image["root"])
     if folder is None:
         return {**image, "file": None, "exists": False, "tar_member": None}
     file = (folder / image["path"]).resolve()
@@ -206,108 +217,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def in_words(explanation: dict[str, Any]) -> str:
-    """The explanation for a reader."""
-    pair, region = explanation["pair"], explanation["region"] or {}
-    lines = [f"{pair['pair_id']}  ({', '.join(explanation['builds'])})", ""]
-    lines += _facts(
-        ("kind", ", ".join(dict.fromkeys(filter(None, (pair["vision_task"], pair["edit_type"]))))),
-        ("instruction", pair["instruction"] or "worded at load time"),
-        ("usable", "yes" if pair["reason"] is None else f"no: {pair['reason']} ({pair['detail']})"),
-        ("dataset", f"{pair['dataset']}, licence {pair['licence'] or 'not given'}"),
-        ("photo", f"{pair['group_id']}, split {pair['split']}"),
-        ("region", f"{pair['region_id']}: {pair['phrase'] or pair['label'] or 'no words'}"),
-        ("region area", f"{region['area']} pixels" if region.get("area") else None),
-        ("edit area", _area_words(explanation["edit_area"])),
-        ("source", _place_words(explanation["source_image"])),
-        ("target", _place_words(explanation["target_image"]) or "drawn at load time"),
-        ("donor", _donor_words(pair["donor"])),
-        ("donor photo", _place_words(explanation["donor_image"])),
-        ("captions", " -> ".join(filter(None, (pair["source_caption"], pair["target_caption"]))) or None),
-        ("backends", ", ".join(pair["backends"] or [])),
-        ("parameters", pair["parameters"]),
-        ("reversed", pair["reversed_pair_id"]),
-        ("withdrawn", _withdrawal_words(explanation["withdrawals"])),
-        ("same photo", _group_words(explanation["group"])),
-    )
-    return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
-
-
-def _facts(*facts: tuple[str, str | None]) -> list[str]:
-    return [f"  {name:<12} {text}" for name, text in facts if text]
-
-
-def _withdrawal_words(withdrawals: list[dict[str, Any]]) -> str | None:
-    notes = (f"{one['kind']} {one['value']}" + (f" ({one['note']})" if one["note"] else "") for one in withdrawals)
-    return ", ".join(notes) or None
-
-
-def _group_words(group: list[dict[str, Any]]) -> str | None:
-    named = ", ".join(other["pair_id"] for other in group[:_NUM_NAMED])
-    return f"{named} and {len(group) - _NUM_NAMED} more" if len(group) > _NUM_NAMED else named or None
-
-
-def _area_words(area: dict[str, Any] | None) -> str | None:
-    return None if area is None else f"{area['pixels']} pixels, {area['share']:.2%} of the image"
-
-
-def _donor_words(donor: dict[str, Any] | None) -> str | None:
-    if donor is None:
-        return None
-    words = donor["name"] or donor["phrase"] or "no words"
-    return (
-        f"{donor['region_id']}: {words}, licence {donor['licence'] or 'not given'}, similarity "
-        f"{donor['similarity']:.4f}, rank {donor['rank']}, gallery {donor['gallery']}"
-    )
-
-
-def _place_words(image: dict[str, Any] | None) -> str | None:
-    if image is None:
-        return None
-    size = f"{image['width']}x{image['height']}"
-    if image["file"] is None:
-        return f"{image['root']}/{image['path']}, {size} (roots.json has no folder for {image['root']!r})"
-    member = f", member {image['tar_member']}" if image["tar_member"] else ""
-    gone = "" if image["exists"] else " (missing)"
-    return f"{image['file']}{gone}{member}, {size}, {image['length']} bytes from {image['offset']}"
-
-
-def _score_words(explanation: dict[str, Any]) -> list[str]:
-    scores = explanation["scores"]
-    if scores is None:
-        return ["Not scored."]
-    if scores["reason"]:
-        return [f"Not scored: {scores['reason']} ({scores['detail']})."]
-    known = [(name, f"{scores[name]:.4f}") for name in SCORE_NAMES if scores[name] is not None]
-    return ["Scores, by " + ", ".join(scores["backends"] or []), *(f"  {name:<24} {text}" for name, text in known)]
-
-
-def _verdict_words(explanation: dict[str, Any]) -> list[str]:
-    lines = [] if explanation["verdicts"] else ["No policy has decided yet."]
-    for verdict in explanation["verdicts"]:
-        outcome = "accepted" if verdict["accepted"] else f"rejected: {verdict.get('condition', 'no verdict')}"
-        lines.append(f"Policy {verdict['policy']} v{verdict['version']}: {outcome}")
-        for item in verdict["conditions"]:
-            value, threshold = _number(item["value"]), _number(item["threshold"])
-            outcome = (
-                f"{'holds' if item['holds'] else 'fails'}: {item['looks_at']} {value}, {item['relation']} {threshold}"
-            )
-            lines.append(f"  {item['name']:<24} {outcome if item['applies'] else 'is not about this pair'}")
-    return lines
-
-
-def _mix_words(explanation: dict[str, Any]) -> list[str]:
-    lines = [] if explanation["mixes"] else ["There is no mix yet."]
-    for mix in explanation["mixes"]:
-        draws = mix["draws"]
-        positions = ", ".join(str(draw["position"]) for draw in draws if draw["position"] is not None)
-        place = f"at positions {positions}" if positions else "for evaluation"
-        source = f"source {draws[0]['mix_source']}, split {draws[0]['split']}, {place}" if draws else "not drawn"
-        lines.append(f"Mix {mix['file']}: {mix.get('problem', source)}")
-    return lines
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"

@@ -37,7 +37,7 @@ class Lineage:
 
     def inputs(self, shard: Shard) -> list[Shard]:
         """The shards of the same build that a shard was made from, in the step's order."""
-        digests = self.footer(shard)["inputs"]
+        digests = self.footer(shard).get("inputs", [])  # a shard made by hand has none
         return [self._by_digest[digest] for digest in digests if digest in self._by_digest]
 
     def input_of(self, shard: Shard, table: str) -> Shard:

@@ -12,7 +12,10 @@ import pytest
 from plain_build import build
 
 from catalog.command_line import run
+from catalog.commands import main as catalog_main
+from catalog.decisions import decide
 from catalog.manifests import Manifest, read_manifest
+from catalog.policies import Policy
 from catalog.roots import Roots, record_root
 from catalog.store import read_rows
 from catalog.workspace import HOME_VARIABLE, Workspace
@@ -243,3 +246,52 @@ def test_a_build_by_hand_has_nothing_to_be_made_with(
     write_manifest(home, Manifest(name="by-hand", parameters={}, tables=manifest.tables))
     assert run(main, ["replay", built[1][0]["pair_id"], "--build", "by-hand"]) == 2
     assert "was not built from a profile" in capsys.readouterr().err
+
+
+def test_explain_tells_how_pairs_of_every_kind_were_made(
+    built: Any, home: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decide(home, "build-ieiw", Policy.read(ROOT / "infra" / "policies" / "embedded.toml"))
+    photos = Roots.read(home.roots_path).folder("sample")
+    moved = tmp_path / "moved"
+    shutil.copytree(photos, moved)
+    record_root(home, "sample", tmp_path / "gone")
+    for kind, pair in one_of_each_kind(built[1]).items():
+        status = run(catalog_main, ["explain", pair["pair_id"], "--root", f"sample={moved}", "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert status == 0 and found["pair"]["licence"] == pair["licence"], kind
+        if found["source_image"] is not None:
+            assert found["source_image"]["exists"], kind  # where it is now
+        steps = [step["step"] for step in found["making"]["steps"]]
+        if pair["donor"]:
+            assert steps[:5] == ["list", "ingest", "embed_patches", "gallery", "replace_object"]
+            donor = pair["donor"]
+            assert found["donor_region"]["region_id"] == donor["region_id"] and found["donor_image"]["exists"]
+            assert found["pair"]["donor"]["licence"] == found["donor_region"]["licence"]
+            assert found["making"]["gallery"]["shard"] == donor["gallery"]
+            assert found["making"]["gallery"]["index"][0].startswith("index=faiss-auto@")
+            assert len(found["making"]["gallery"]["index_sha256"][".faiss"]) == 64
+            assert found["making"]["seeds"]["replace_object"] == 0
+        elif pair["edit_type"] == "object_removal" and pair["dataset"] == "sample":
+            assert steps[:4] == ["list", "ingest", "remove_object", "word_edits"]
+            assert found["region"]["region_id"] == pair["region_id"]
+        assert found["making"]["seeds"]["split"] == 0
+        for step in found["making"]["steps"]:
+            assert step["parameters"] and len(step["shard"]) == 32
+        verdict = found["verdicts"][0]
+        assert [one["threshold"] for one in verdict["conditions"]] == [3.0, 1.0]
+        assert run(catalog_main, ["explain", pair["pair_id"], "--root", f"sample={moved}"]) == 0
+        words = capsys.readouterr().out
+        for text in (pair["dataset"], pair["licence"] or "not given", pair["split"] or "None", "steps", "seeds"):
+            assert text in words, (kind, text)
+        assert "(missing)" not in words and str(tmp_path / "gone") not in words
+
+
+def test_explain_says_where_a_moved_photo_is_missing(
+    built: Any, home: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_root(home, "sample", tmp_path / "gone")
+    assert run(catalog_main, ["explain", a_pair(built[1], "object_removal")["pair_id"]]) == 0
+    assert f"{tmp_path / 'gone'}" in (words := capsys.readouterr().out) and "(missing)" in words
+    assert run(catalog_main, ["explain", "x", "--root", "sample=/nowhere"]) == 2
+    assert "--root must be DATASET=FOLDER" in capsys.readouterr().err

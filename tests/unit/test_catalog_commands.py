@@ -16,6 +16,7 @@ from catalog.counts import rows_of_steps
 from catalog.manifests import Manifest, read_manifest, write_manifest
 from catalog.masks import encode_mask
 from catalog.reports import text_table
+from catalog.revocation import Tombstone, write_tombstone
 from catalog.roots import record_root
 from catalog.store import ShardWriter, shard_key, write_shard
 from catalog.workspace import HOME_VARIABLE, Workspace
@@ -194,6 +195,37 @@ def test_explain_works_before_any_decision_and_without_roots(
     (home.catalog / "torn.parquet").write_bytes(b"PAR1")
     status, out, _ = call(capsys, "explain", "sample/1/removal")
     assert status == 0 and "No policy has decided yet." in out and "Mix torn.parquet: " in out
+
+
+def test_explain_names_prompts_seeds_options_and_withdrawals(
+    workspace: Workspace, make_pair: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(workspace.home))
+    backends = [
+        "instructor=openai@1+model-x+prompt-4f1f33440db8+asked-1",
+        "replacer=paint-by-example@1+steps-50+seed-7",
+    ]
+    footer = {"step": "word_edits", "parameters": {"version": 1}, "backends": backends, "inputs": []}
+    pair = make_pair("p0", parameters='{"step":"replace_object","seed":3}', licence="CC0")
+    shard = write_shard(workspace, "pairs", "0" * 32, lambda _: [pair], footer)
+    options = {"instructor": {"model": "x", "temperature": 0.0}, "captioner": {"weights": "unused"}}
+    parameters = {"backend_options": options, "split": {"seed": 5}}
+    write_manifest(workspace, Manifest(name="build-ieiw", parameters=parameters, tables={"pairs": [shard]}))
+    write_tombstone(workspace, Tombstone(kind="licence", value="CC0", note="asked"))
+    _, out, _ = call(capsys, "explain", "p0", "--json")
+    found = json.loads(out)
+    assert found["making"]["prompts"] == {"instructor": "4f1f33440db8"}
+    assert found["making"]["seeds"] == {"replace_object": 3, "split": 5, "replacer": "7"}
+    assert found["making"]["options"] == {"instructor": options["instructor"]}
+    assert [one["value"] for one in found["withdrawals"]] == ["CC0"]
+    _, out, _ = call(capsys, "explain", "p0")
+    for words in (
+        "prompts      instructor 4f1f33440db8",
+        "replacer 7",
+        '"model": "x"',
+        "withdrawn    licence CC0 (asked)",
+    ):
+        assert words in out, words
 
 
 @pytest.mark.parametrize(
