@@ -24,6 +24,7 @@ from flows.run_results import count_reasons, read_losses, read_metrics
 from flows.shard_graph import BuildOutcome
 from flows.timing import current_flow_run
 from tasks.forecast import Outcome
+from tasks.template_expansion import Expansion
 
 _SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on disk is whole
 _SHEET_HEIGHT = 2400
@@ -79,6 +80,12 @@ def publish_crawl(manifest: Manifest, outcomes: Mapping[str, int]) -> None:
     """Rows of a crawl by what became of them."""
     rows = [{"outcome": outcome, "rows": count} for outcome, count in outcomes.items()]
     _table("crawl-rows", rows, f"Crawl {manifest.name}: photo requests by outcome")
+
+
+def publish_expansions(expansions: Sequence[Expansion], folder: Path) -> None:
+    """Sentences kept and dropped by template file."""
+    rows = [{"task": one.name, "by hand": len(one.written), **one.counts()} for one in expansions]
+    _table("expanded-instructions", rows, f"Instruction templates in {folder}")
 
 
 def publish_decision(decision: Decision) -> None:

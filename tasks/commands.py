@@ -10,6 +10,7 @@ from catalog.errors import ConfigError
 from tasks import (
     check_source_command,
     doctor_command,
+    expand_command,
     forecast_command,
     replay_command,
     sheet_command,
@@ -21,6 +22,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "check-source": check_source_command.main,
     "crawl": crawl_command.main,
     "doctor": doctor_command.main,
+    "expand": expand_command.main,
     "forecast": forecast_command.main,
     "replay": replay_command.main,
     "sheet": sheet_command.main,

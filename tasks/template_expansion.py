@@ -25,6 +25,7 @@ from tasks.text_diversity import NEAR_DUPLICATE, distinct_ngrams, nearest
 
 MAX_ROUNDS = 40
 MIN_WORDS, MAX_WORDS = 3, 32
+_MAX_IDLE = 3  # rounds in which nothing new was kept
 _PLAIN = re.compile(r"[A-Za-z0-9 .,;:?'’{}\[\]_-]+")
 
 
@@ -99,7 +100,7 @@ def expand(
     max_rounds: int = MAX_ROUNDS,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Expansion:
-    """Ask for proposals until ``target`` of them are kept, or ``max_rounds`` are over.
+    """Ask for proposals until ``target`` of them are kept, ``max_rounds`` are over, or three brought nothing new.
 
     Args:
         name: of the template file.
@@ -118,8 +119,9 @@ def expand(
     if not (1 <= target <= 10_000 and 1 <= max_rounds <= 1_000):
         raise ConfigError(f"target must be 1 to 10000 and rounds 1 to 1000. Got {target} and {max_rounds}")
     written = read_templates(name, folder)
-    kept, candidates = list(written), list[Candidate]()
+    kept, candidates, idle = list(written), list[Candidate](), 0
     for turn in range(max_rounds):
+        before = len(kept)
         for proposal in proposer.propose(name, written, tuple(kept), turn):
             if len(kept) == len(written) + target:
                 break
@@ -129,7 +131,8 @@ def expand(
                 kept.append(proposal.text)
         if progress is not None:
             progress(name, len(kept) - len(written), target)
-        if len(kept) == len(written) + target:
+        idle = 0 if len(kept) > before else idle + 1
+        if len(kept) == len(written) + target or idle == _MAX_IDLE:
             break
     return Expansion(name=name, written=written, candidates=tuple(candidates))
 

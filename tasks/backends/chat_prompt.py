@@ -6,7 +6,7 @@ captions come from strangers and from models; what comes out must be a JSON obje
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,9 +66,10 @@ def read_prompt(path: Path = PROMPT) -> Prompt:
         raise BackendError(f"{path} must hold the text rules and a list of [[example]]")
     pairs = []
     for number, example in enumerate(examples, start=1):
-        if not isinstance(example, dict) or not isinstance(example.get("instruction"), str):
-            raise BackendError(f"{path}: example {number} must hold a request and an instruction")
-        pairs.append((_json(example.get("request")), _json({"instruction": example["instruction"]})))
+        answer = {key: value for key, value in example.items() if key != "request"} if isinstance(example, dict) else {}
+        if len(answer) != 1 or not isinstance(example.get("request"), dict):
+            raise BackendError(f"{path}: example {number} must hold a request and one field of the answer")
+        pairs.append((_json(example["request"]), _json(answer)))
     return Prompt(rules.strip(), tuple(pairs), file_digest(path)[:12])
 
 
@@ -80,13 +81,20 @@ def messages(request: InstructionRequest, prompt: Prompt, *, system: bool = True
         prompt: of `read_prompt`.
         system: False puts the rules before the first question, for chat templates that know no system role.
     """
-    turns = [
-        turn for question, answer in prompt.examples for turn in (_turn("user", question), _turn("assistant", answer))
-    ]
-    turns.append(_turn("user", _json(facts(request))))
-    if system:
-        return [_turn("system", prompt.rules), *turns]
-    return [_turn("user", f"{prompt.rules}\n\n{turns[0]['content']}"), *turns[1:]]
+    turns = conversation(facts(request), prompt)
+    return turns if system else without_system(turns)
+
+
+def conversation(question: Mapping[str, Any], prompt: Prompt) -> list[Message]:
+    """Rules, examples as turns, and a question: one JSON object."""
+    turns = [turn for asked, answer in prompt.examples for turn in (_turn("user", asked), _turn("assistant", answer))]
+    return [_turn("system", prompt.rules), *turns, _turn("user", _json(question))]
+
+
+def without_system(turns: Sequence[Message]) -> list[Message]:
+    """A conversation for chat templates that know no system role: the rules go before the first question."""
+    rules, first, *rest = turns
+    return [_turn("user", f"{rules['content']}\n\n{first['content']}"), *rest]
 
 
 def facts(request: InstructionRequest) -> dict[str, Any]:
@@ -113,33 +121,54 @@ def facts(request: InstructionRequest) -> dict[str, Any]:
     }
 
 
-def read_answer(text: str) -> str:
-    """The instruction in a model's answer.
+def read_answers(texts: Sequence[str | RowRejected]) -> list[str | RowRejected]:
+    """`read_answer` of each text that there is."""
+    read: list[str | RowRejected] = []
+    for text in texts:
+        try:
+            read.append(read_answer(text) if isinstance(text, str) else text)
+        except RowRejected as rejected:
+            read.append(rejected)
+    return read
 
-    Strict, because servers may ignore the schema: the whole answer is one JSON object with the one field
-    "instruction", a string. One Markdown fence around it and a ``<think>`` part before it are taken off.
+
+def read_answer(text: str) -> str:
+    """The instruction in a model's answer: `read_field` of "instruction", a string.
+
+    Raises:
+        RowRejected: BAD_INSTRUCTION for any other answer; the detail begins with "answer:".
+    """
+    instruction = read_field(text, "instruction")
+    if not isinstance(instruction, str):
+        raise no_answer(f'"instruction" must be a string, got {type(instruction).__name__}')
+    return instruction.strip()
+
+
+def read_field(text: str, name: str) -> Any:
+    """The one field of a model's answer.
+
+    Strict, because servers may ignore the schema: the whole answer is one JSON object with the one field ``name``.
+    One Markdown fence around it and a ``<think>`` part before it are taken off.
 
     Raises:
         RowRejected: BAD_INSTRUCTION for any other answer; the detail begins with "answer:".
     """
     if len(text) > MAX_ANSWER:
-        raise _no_answer(f"{len(text)} characters, at most {MAX_ANSWER}")
+        raise no_answer(f"{len(text)} characters, at most {MAX_ANSWER}")
     bare = _THOUGHT.sub("", text, count=1).strip()
     if fenced := _FENCED.match(bare):
         bare = fenced[1]
     try:
         value = json.loads(bare, object_pairs_hook=_fields, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # RecursionError: thousands of open brackets
-        raise _no_answer(f"no JSON object in {text[:80]!r}") from error
-    if not isinstance(value, dict) or set(value) != {"instruction"}:
-        raise _no_answer(f'want one JSON object with the field "instruction", got {text[:80]!r}')
-    instruction = value["instruction"]
-    if not isinstance(instruction, str):
-        raise _no_answer(f'"instruction" must be a string, got {type(instruction).__name__}')
-    return instruction.strip()
+        raise no_answer(f"no JSON object in {text[:80]!r}") from error
+    if not isinstance(value, dict) or set(value) != {name}:
+        raise no_answer(f'want one JSON object with the field "{name}", got {text[:80]!r}')
+    return value[name]
 
 
-def _no_answer(problem: str) -> RowRejected:
+def no_answer(problem: str) -> RowRejected:
+    """What is raised for an answer that is not of the wanted form."""
     return RowRejected(Reason.BAD_INSTRUCTION, f"answer: {problem}")
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catalog.instruction_templates import read_templates
 from catalog.ledger import read_entries
 from catalog.manifests import read_manifest
 from catalog.store import read_metadata
@@ -137,6 +138,18 @@ def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server):
     assert [task["name"] for task in tasks] == ["list synthetic"], "what is there starts no task"
     changed = {path for path, mark in committed_files(server.workspace).items() if before[path] != mark}
     assert changed <= {str(server.workspace.manifest_path("small"))}
+
+
+def test_instructions_are_expanded_by_their_own_deployment(server):
+    run = server.run("expand-instructions", names=["denoising", "deblurring"], target=6, output="words")
+    kind, message = server.wait(run)
+    folder = server.workspace.home / "words"
+    assert (kind, message) == ("COMPLETED", f"12 sentences in {folder}: review them")
+    assert len(read_templates("denoising", folder)) == len(read_templates("deblurring", folder)) == 16
+    assert "expanded-instructions" in artifact_keys(server, run)
+    mistaken = server.run("expand-instructions", by="openai", options={"url": "nowhere"})
+    kind, message = server.wait(mistaken)
+    assert kind == "FAILED" and "url must be the http or https address" in message and "Traceback" not in message
 
 
 def made_by(server: LocalServer, flow_run: str) -> list:

@@ -298,7 +298,7 @@ def test_generation_is_that_of_transformers(local: TransformersInstructor) -> No
     """Padding on the left changes nothing: the model's own greedy answer to the bare question."""
     import torch
 
-    tokens = local._tokens(REQUESTS[0], True)
+    tokens = local._tokens(messages(REQUESTS[0], read_prompt()), True)
     with torch.inference_mode():
         made = local._model.generate(torch.tensor([tokens]), max_new_tokens=12, do_sample=False)
     expected = local._tokenizer.decode(made[0, len(tokens) :], skip_special_tokens=True)
@@ -310,7 +310,7 @@ def test_generation_is_that_of_transformers(local: TransformersInstructor) -> No
 def test_a_template_without_system_role_has_the_rules_first(tmp_path: Path) -> None:
     instructor = TransformersInstructor(str(save_chat_model(tmp_path / "chat", template=NO_SYSTEM_TEMPLATE)))
     assert not instructor._system
-    text = instructor._tokenizer.decode(instructor._tokens(REQUESTS[0], False))
+    text = instructor._tokenizer.decode(instructor._tokens(messages(REQUESTS[0], read_prompt()), False))
     assert text.startswith("<|im_start|>user\n" + read_prompt().rules[:40])
 
 

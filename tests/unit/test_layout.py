@@ -87,6 +87,7 @@ def test_entrypoints_load_strictly_and_have_the_documented_names():
         "evaluate",
         "evaluate-benchmarks",
         "run-all",
+        "expand-instructions",
     ]
     assert heavy == []
 
