@@ -4,8 +4,10 @@ Every page carries its CRC-32, as the mix travels without the manifest that vouc
 with ``page_checksum_verification`` notices a changed byte before it becomes a changed row.
 """
 
+import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.digests import canonical_json
+from catalog.digests import bytes_digest, canonical_json
 from catalog.durable import claim, publish, write_all
 from catalog.errors import MixError
 from catalog.schema import SCHEMA_VERSION
 from catalog.store import METADATA_KEY
+
+_DATA_KEY = "ieiw.data_sha256"
+_REMEDY = "make it anew with `python -m catalog mix`, or copy it again"
+_TAIL = 8  # length of the footer, magic
 
 
 def write_stream(
@@ -27,10 +33,13 @@ def write_stream(
     batches: Iterable[pa.RecordBatch],
     metadata: Mapping[str, Any],
     row_group_size: int,
+    statistics: Sequence[str] | None = None,
 ) -> None:
     """Write ``batches`` to ``path`` in row groups of exactly ``row_group_size`` rows; replaces what was there.
 
-    Memory stays at about two row groups. ``metadata`` (JSON values) goes into the footer beside the table's name.
+    Memory stays at about two row groups. ``metadata`` (JSON values) goes into the footer beside the table's name, and
+    with it the SHA-256 of everything before the footer, so that the footer alone stands for the whole file. Minima
+    and maxima are kept of the columns in ``statistics`` (None: of all): a large file's footer is read by every reader.
 
     Raises:
         OSError: disk full, folder not writable; nothing half-written stays.
@@ -39,10 +48,50 @@ def write_stream(
     schema = schema.with_metadata({METADATA_KEY: canonical_json(footer).encode()})
     with claim(path) as descriptor:
         file = _ClaimedFile(descriptor)
-        with pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
+        kept = True if statistics is None else list(statistics)
+        options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "write_statistics": kept}
+        with pq.ParquetWriter(file, schema, **options) as writer:
             for group in regroup(batches, schema, row_group_size):
                 writer.write_table(group, row_group_size=row_group_size)
+            writer.add_key_value_metadata({_DATA_KEY: file.digest()})
         publish(descriptor, path)
+
+
+def mix_digest(path: Path) -> str:
+    """What names a mix: the SHA-256 of its footer, which holds that of everything before it.
+
+    Takes the time of the footer alone, however large the mix is. A page that was changed without the footer fails
+    its checksum when it is read.
+
+    Raises:
+        MixError: no such file, or not Parquet.
+    """
+    if not path.is_file():
+        raise MixError(f"there is no mix at {path}: make one with `python -m catalog mix`")
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        tail = file.read()
+        length = int.from_bytes(tail[:4], "little")
+        if len(tail) < _TAIL or tail[4:] != b"PAR1" or length > size - _TAIL - 4:
+            raise MixError(
+                f"{path} is torn or not Parquet: make it anew with `python -m catalog mix`, or copy it again"
+            )
+        file.seek(size - _TAIL - length)
+        return bytes_digest(file.read())
+
+
+def data_digest_holds(path: Path) -> bool:
+    """Whether the bytes before a stream's footer are those that were written. Raises as `reading_mix` wraps it."""
+    file = pq.ParquetFile(path)
+    length = path.stat().st_size - file.metadata.serialized_size - _TAIL
+    digest = hashlib.sha256()
+    with path.open("rb") as data:
+        while length and (chunk := data.read(min(length, 1 << 20))):
+            digest.update(chunk)
+            length -= len(chunk)
+    expected: bytes = (file.metadata.metadata or {}).get(_DATA_KEY.encode(), b"")
+    return digest.hexdigest().encode() == expected
 
 
 @contextmanager
@@ -60,9 +109,7 @@ def reading_mix(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             raise  # the system's own refusal
         what = str(error).partition("\n")[0]
-        raise MixError(
-            f"{path} is torn or not Parquet ({what}): make it anew with `python -m catalog mix`, or copy it again"
-        ) from error
+        raise MixError(f"{path} is torn or not Parquet ({what}): {_REMEDY}") from error
 
 
 def regroup(batches: Iterable[pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
@@ -91,6 +138,7 @@ class _ClaimedFile(io.RawIOBase):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._position = 0
+        self._digest = hashlib.sha256()
 
     def writable(self) -> bool:
         """Always."""
@@ -100,8 +148,13 @@ class _ClaimedFile(io.RawIOBase):
         """Write all of ``data``, bytes or a buffer."""
         view = memoryview(data).cast("B")
         write_all(self._descriptor, view)
+        self._digest.update(view)
         self._position += len(view)
         return len(view)
+
+    def digest(self) -> str:
+        """SHA-256 of what was written so far."""
+        return self._digest.hexdigest()
 
     def tell(self) -> int:
         """Bytes written so far."""

@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.digests import file_digest, value_digest
+from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.manifests import list_manifests, read_manifest
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import mix_digest, write_stream
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
 from catalog.schema import MIX, PAIRS
 from catalog.store import read_metadata
@@ -139,7 +139,7 @@ def trace(workspace: Workspace, tombstones: Sequence[Tombstone] | None = None) -
         num_draws, positions = _draws(path, pairs)
         if num_draws:
             mixes[path.name] = num_draws
-            checkpoints += _checkpoints(workspace, file_digest(path), positions, metadata["num_train"])
+            checkpoints += _checkpoints(workspace, mix_digest(path), positions, metadata["num_train"])
     return Revocation(pairs=tuple(pairs), mixes=mixes, checkpoints=tuple(checkpoints))
 
 

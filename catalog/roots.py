@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from catalog.digests import bytes_digest
@@ -117,10 +117,10 @@ def read_image_bytes(roots: Roots, image: Mapping[str, Any]) -> bytes:
         RowRejected: the file is gone (``missing_file``) or its bytes are others (``changed_file``).
         ShardError: the root is not known on this machine.
     """
-    path = PurePosixPath(image["path"])
-    if path.is_absolute() or ".." in path.parts:
+    path: str = image["path"]
+    if path.startswith("/") or ".." in path.split("/"):
         raise RowRejected(Reason.PATH_ESCAPE, f"{path} leaves root {image['root']!r}")
-    file = roots.folder(image["root"]) / path
+    file = os.path.join(roots.folder(image["root"]), path)  # noqa: PTH118  (a path object takes 10 us)
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:

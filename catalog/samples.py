@@ -20,7 +20,7 @@ from catalog.absent_classes import draw_absent_class
 from catalog.asked_joints import Asked, ask_any_joints, ask_joints
 from catalog.drawing_colors import Rgb, color_table, fixed_color
 from catalog.errors import ConfigError, RowRejected
-from catalog.images import decode_image
+from catalog.images import EncodedImage
 from catalog.instructions import (
     joint_words,
     names_a_side,
@@ -114,9 +114,9 @@ def render_sample(
         ShardError: a root is not known on this machine.
     """
     rng = sample_generator(seed, index)
-    source = decode_image(read_image_bytes(roots, row["source_image"]))
+    source = EncodedImage(read_image_bytes(roots, row["source_image"]))
     if row["target_image"] is not None:
-        target = decode_image(read_image_bytes(roots, row["target_image"]))
+        target = EncodedImage(read_image_bytes(roots, row["target_image"]))
         return _render_ready(row, source, target, rng, options, window)
     if row["instruction"] is not None:
         raise RowRejected(Reason.BAD_INSTRUCTION, "an instruction of its own, but no target image")
@@ -129,31 +129,32 @@ def render_sample(
 
 def _render_ready(
     row: Mapping[str, Any],
-    source: np.ndarray,
-    target: np.ndarray,
+    source: EncodedImage,
+    target: EncodedImage,
     rng: np.random.Generator,
     options: RenderOptions,
     window: View | None,
 ) -> Sample:
     """Both images are given."""
-    if source.shape != target.shape:
-        sizes = f"source {source.shape[1]} x {source.shape[0]}, target {target.shape[1]} x {target.shape[0]}"
+    if (source.width, source.height) != (target.width, target.height):
+        sizes = f"source {source.width} x {source.height}, target {target.width} x {target.height}"
         raise RowRejected(Reason.SIZE_MISMATCH, sizes)
     edit_mask = None if row["edit_mask"] is None else _mask_of(row["edit_mask"], source)
     drawn = _choose_view(row, source, edit_mask, row["instruction"] or "", rng, options)
     view = drawn if window is None else window
+    shown = _show(view, [source, target], options)
     return Sample(
         pair_id=row["pair_id"],
         instruction=row["instruction"] or word_enhancement(row["edit_type"], rng, options.templates),
-        source=view.show_image(source),
-        target=view.show_image(target),
+        source=shown[0],
+        target=shown[1],
         view=view,
         edit_mask=None if edit_mask is None else view.show_mask(edit_mask),
     )
 
 
 def _render_segmentation(
-    row: Mapping[str, Any], source: np.ndarray, rng: np.random.Generator, options: RenderOptions
+    row: Mapping[str, Any], source: EncodedImage, rng: np.random.Generator, options: RenderOptions
 ) -> Sample:
     """The region under a colour; a mask without a pixel asks for something that is not there: target = source."""
     if row["mask"] is None:
@@ -166,7 +167,7 @@ def _render_segmentation(
     if options.referent == "corrected" and mask.any() and not shown.any():
         raise RowRejected(Reason.EMPTY_MASK, f"{mask.sum()} pixels vanish at {options.size} x {options.size}")
     name, rgb = _draw_colors("segmentation", [absent or row["label"] or phrase], row["class_names"], rng, options)[0]
-    pixels = view.show_image(source)
+    pixels = _show(view, [source], options)[0]
     return Sample(
         pair_id=row["pair_id"],
         instruction=word_segmentation(phrase, name, rng, options.templates),
@@ -180,7 +181,7 @@ def _render_segmentation(
 
 def _render_keypoints(
     row: Mapping[str, Any],
-    source: np.ndarray,
+    source: EncodedImage,
     rng: np.random.Generator,
     options: RenderOptions,
     joints: Sequence[str] | None,
@@ -202,7 +203,7 @@ def _render_keypoints(
     if options.disc_centers == "official":
         centers = np.floor(centers + 0.5)
     words = [joint_words(joint, names, options.joint_names) for joint in asked]
-    drawn, pixels = np.isfinite(centers).all(axis=1), view.show_image(source)
+    drawn, pixels = np.isfinite(centers).all(axis=1), _show(view, [source], options)[0]
     rgbs = [rgb for (_, rgb), is_drawn in zip(colors, drawn, strict=True) if is_drawn]
     return Sample(
         pair_id=row["pair_id"],
@@ -225,13 +226,13 @@ def _render_keypoints(
 def _person_view(
     row: Mapping[str, Any],
     labelled: Sequence[Mapping[str, Any]],
-    source: np.ndarray,
+    source: EncodedImage,
     rng: np.random.Generator,
     options: RenderOptions,
 ) -> View:
     points = np.array([[joint["x"], joint["y"]] for joint in labelled])
     box = row["bbox"] or [*points.min(axis=0), *(np.ptp(points, axis=0) + 1)]
-    square = person_square(box, source.shape[0], source.shape[1], options.person_scale)
+    square = person_square(box, source.height, source.width, options.person_scale)
     return augment_square(square, labelled, options.augmentation, rng).view(options.size)
 
 
@@ -249,23 +250,29 @@ def _ask(
     return ask_joints(shown, options.size, joints, rng, most, radius, everything=not options.names_everything)
 
 
-def _mask_of(code: Mapping[str, Any], source: np.ndarray) -> np.ndarray:
-    mask = decode_mask(code)
-    if mask.shape != source.shape[:2]:
-        raise RowRejected(Reason.MASK_SIZE_MISMATCH, f"mask of {mask.shape} on an image of {source.shape[:2]}")
+def _show(view: View, images: Sequence[EncodedImage], options: RenderOptions) -> list[np.ndarray]:
+    """Images of one size through one view, all decoded in the same way: else one would be softer than the other."""
+    reduces = options.decoding == "reduced" and all(image.is_reducible for image in images)
+    return [view.show_encoded(image, view.reduction() if reduces else 1) for image in images]
+
+
+def _mask_of(code: Mapping[str, Any], source: EncodedImage) -> np.ndarray:
+    mask, shape = decode_mask(code), (source.height, source.width)
+    if mask.shape != shape:
+        raise RowRejected(Reason.MASK_SIZE_MISMATCH, f"mask of {mask.shape} on an image of {shape}")
     return mask
 
 
 def _choose_view(
     row: Mapping[str, Any],
-    source: np.ndarray,
+    source: EncodedImage,
     region: np.ndarray | None,
     words: str,
     rng: np.random.Generator,
     options: RenderOptions,
 ) -> View:
     """Crop and flip; both are drawn in every case, so later draws are the same whatever the options."""
-    height, width = source.shape[:2]
+    height, width = source.height, source.width
     is_edit, is_noise = row["vision_task"] == "image_editing", row["edit_type"] == "denoising"
     is_whole = options.crop == "paper" or (options.crop == "official" and is_edit)
     keeps = region is not None and region.any() and options.referent == "corrected" and not is_whole

@@ -13,6 +13,7 @@ from catalog.digests import file_digest
 from catalog.durable import TEMPORARY_SUFFIX
 from catalog.errors import RowRejected, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest
+from catalog.parquet_streams import data_digest_holds
 from catalog.roots import Roots, read_image_bytes
 from catalog.schema import IMAGE, MIX
 from catalog.store import Shard, files_beside, orphans, read_metadata, read_shard
@@ -188,6 +189,8 @@ class _Verifier:
         except (ShardError, pa.ArrowException, OSError) as error:
             self._problem(f"{path.name} cannot be read: {error}")
             return
+        if self._deep and not data_digest_holds(path):
+            self._problem(f"{path.name} has not the bytes that its footer vouches for: make it again")
         if row != metadata["num_train"] or file.metadata.num_rows != metadata["num_rows"]:
             self._problem(f"{path.name} has not the rows that its footer promises: make it again")
         for build in metadata["builds"]:

@@ -6,11 +6,13 @@ Coordinates follow pixel centres: a point on the centre of a source pixel lands 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import cv2
 import numpy as np
 
-from catalog.images import resize_image, resize_mask
+from catalog.images import EncodedImage, resize_box, resize_image, resize_mask
+from catalog.jpeg import REDUCTIONS
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,31 @@ class View:
         else:
             shown = resize_image(self._cut(image), self.size, self.size)
         return np.ascontiguousarray(shown[:, ::-1]) if self.flipped else shown
+
+    def show_encoded(self, image: EncodedImage, reduction: int = 1) -> np.ndarray:
+        """An image that is yet to be decoded -> uint8 size x size x 3; reduced, it is decoded for less work.
+
+        Args:
+            image: the source, its size in whole pixels.
+            reduction: 1 for the same pixels as `show_image`; else at most `reduction`.
+        """
+        pixels = image.decode(reduction)
+        if reduction == 1:
+            return self.show_image(pixels)
+        height, width = pixels.shape[:2]
+        left, top = self.x / reduction, self.y / reduction
+        right, bottom = left + self.width / reduction, top + self.height / reduction
+        if left < 0 or top < 0 or right > width or bottom > height:  # black beyond the image, as in `_cut`
+            before, after = (max(0, ceil(-top)), max(0, ceil(-left))), (ceil(bottom - height), ceil(right - width))
+            pixels = np.pad(pixels, ((before[0], max(0, after[0])), (before[1], max(0, after[1])), (0, 0)))
+            left, top, right, bottom = left + before[1], top + before[0], right + before[1], bottom + before[0]
+        shown = resize_box(pixels, (left, top, right, bottom), self.size)
+        return np.ascontiguousarray(shown[:, ::-1]) if self.flipped else shown
+
+    def reduction(self) -> int:
+        """The largest of `jpeg.REDUCTIONS` that leaves the window at least as large as it is shown; turned ones: 1."""
+        side = 0 if self.angle else min(self.width, self.height)
+        return next((divisor for divisor in REDUCTIONS if side >= divisor * self.size), 1)
 
     def show_mask(self, mask: np.ndarray) -> np.ndarray:
         """Bool HW of the source's size -> bool size x size, by the nearest pixel."""

@@ -20,10 +20,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.digests import canonical_json, file_digest, value_digest
+from catalog.digests import canonical_json, value_digest
 from catalog.durable import sweep, write_file
 from catalog.errors import ConfigError, MixError, PredictionError
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import mix_digest, write_stream
 from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
 from catalog.schema import METRICS, SPLITS
@@ -139,7 +139,7 @@ def evaluate(
     }
     identity = {
         "checkpoint_sha256": predictor.checkpoint_sha256,
-        "mix_sha256": file_digest(mix),
+        "mix_sha256": mix_digest(mix),
         "seed": options.seed,
         "code_version": code_version(),
         "config": canonical_json(config),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from catalog.digests import array_digest, bytes_digest
 from catalog.errors import RowRejected, UserError
 from catalog.roots import Roots
 from catalog.samples import render_sample
@@ -94,14 +95,11 @@ class TrainingSample:
 
     def digest(self) -> int:
         """64 bits over all that this sample brings into the loss; sums of them do not depend on order."""
-        state = hashlib.blake2b(digest_size=8)
         words = (self.index, self.pair_id, self.instruction, self.draw.drop_image, self.draw.timestep)
-        state.update(repr((*words, self.rejected is None)).encode())
-        for array in (self.source, self.target, self.draw.target_noise, self.draw.noise):
-            state.update(array.tobytes())
-        if self.states is not None:
-            state.update(self.states.to_bytes())
-        return int.from_bytes(state.digest(), "little", signed=True)
+        arrays = (self.source, self.target, self.draw.target_noise, self.draw.noise)
+        cached = b"" if self.states is None else self.states.to_bytes()
+        facts = (*words, self.rejected is None, *[array_digest(array) for array in arrays], bytes_digest(cached))
+        return int.from_bytes(hashlib.blake2b(repr(facts).encode(), digest_size=8).digest(), "little", signed=True)
 
 
 @dataclass(frozen=True)

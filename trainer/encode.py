@@ -42,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         )
     if not config.image_condition:
         raise ConfigError("stage pretraining_adaptation draws each picture anew: there is nothing to encode before")
+    from catalog.parquet_streams import mix_digest
     from trainer.latent_cache import cache_key, write_cache
     from trainer.models import frozen_digest, load_models
-    from trainer.plan import mix_digest
     from trainer.ranks import pick_device
     from trainer.split_rows import split_rows
 

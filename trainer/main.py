@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 def _train(options: argparse.Namespace) -> int:
     config = make_config(options.recipe).with_overrides(options.set)
     folder = RunFolder(options.output or Workspace.default().runs / config.recipe)
-    from trainer.plan import mix_digest
+    from catalog.parquet_streams import mix_digest
 
     done = folder.read_finished(config, mix_digest(options.catalog))
     if done is None:

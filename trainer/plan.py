@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog.digests import file_digest
 from catalog.errors import MixError
-from catalog.parquet_streams import reading_mix
+from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.samples import sample_fields
 from catalog.schema import MIX
 
@@ -45,21 +43,24 @@ class TrainingPlan:
             self._read_starts(_open(path))
         if self.num_rows == 0:
             raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
-        self._groups: OrderedDict[int, pa.Table] = OrderedDict()
+        self._groups: OrderedDict[int, dict[str, pa.Array | None]] = OrderedDict()
         self._file: tuple[int, pq.ParquetFile] | None = None
 
     def _read_starts(self, file: pq.ParquetFile) -> None:
+        """Where each row group begins, from the footer alone: positions are sorted if each group's range is full."""
         path = self.path
         missing = [name for name in MIX.names if name not in file.schema_arrow.names]
         if missing:
             raise MixError(f"{path} must be a mix, but has no column {missing[0]!r}: make one with catalog mix")
+        self._metadata = file.metadata
         self.num_rows = 0
         self._starts: list[int] = []  # of the row groups that hold training rows
+        column = [file.metadata.schema.column(i).path for i in range(file.metadata.num_columns)].index("position")
         for group in range(file.num_row_groups):
-            positions = file.read_row_group(group, ["position"], use_threads=False).column(0)
-            count = len(positions) - positions.null_count
-            found = positions.slice(0, count).to_numpy()
-            if not np.array_equal(found, np.arange(self.num_rows, self.num_rows + count)):
+            facts = file.metadata.row_group(group)
+            found = facts.column(column).statistics
+            count = 0 if found is None else facts.num_rows - (found.null_count or 0)
+            if found is None or (count and (found.min, found.max) != (self.num_rows, self.num_rows + count - 1)):
                 raise MixError(f"{path} must hold its training rows first, by position: make it anew")
             self._starts.append(self.num_rows)
             self.num_rows += count
@@ -72,35 +73,33 @@ class TrainingPlan:
         """
         position = index % self.num_rows
         group = bisect.bisect_right(self._starts, position) - 1
-        table = self._group(group).slice(position - self._starts[group], 1)
-        row: dict[str, Any] = table.to_pylist()[0]
+        place = position - self._starts[group]
+        columns = self._group(group)
+        row = {name: None if column is None else column[place].as_py() for name, column in columns.items()}
+        if row["position"] != position:
+            raise MixError(
+                f"{self.path} must hold its training rows by position, but {position} is elsewhere: make it anew"
+            )
         return row
 
-    def _group(self, group: int) -> pa.Table:
+    def _group(self, group: int) -> dict[str, pa.Array | None]:
+        """Columns of a row group, each in one piece, for speed; None: all null."""
         if group not in self._groups:
             with reading_mix(self.path):
                 if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
-                    self._file = (os.getpid(), _open(self.path))
-                self._groups[group] = self._file[1].read_row_group(group, self._columns, use_threads=False)
+                    self._file = (os.getpid(), _open(self.path, self._metadata))
+                table = self._file[1].read_row_group(group, self._columns, use_threads=False).combine_chunks()
+                whole = {name: table.column(name).chunk(0) for name in table.column_names}
+                self._groups[group] = {n: None if v.null_count == len(v) else v for n, v in whole.items()}
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)
         return self._groups[group]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_groups": OrderedDict(), "_file": None}
+        return {**self.__dict__, "_groups": OrderedDict(), "_file": None, "_metadata": None}
 
 
-def mix_digest(path: Path) -> str:
-    """SHA-256 of a mix file.
-
-    Raises:
-        MixError: no such file.
-    """
-    if not path.is_file():
-        raise MixError(f"--catalog must name a mix file, got {path}: make one with python -m catalog mix")
-    return file_digest(path)
-
-
-def _open(path: Path) -> pq.ParquetFile:
-    return pq.ParquetFile(path, page_checksum_verification=True)
+def _open(path: Path, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    """The file; ``metadata`` is its footer if it has been read before: a large mix's takes time and memory."""
+    return pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True)

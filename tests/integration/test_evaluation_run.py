@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import command_line
-from catalog.digests import bytes_digest, file_digest
+from catalog.digests import bytes_digest
 from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.images import encode_png
 from catalog.masks import encode_mask
+from catalog.parquet_streams import mix_digest
 from catalog.schema import METRICS, MIX
 from evaluation.benchmarks import METRICS_OF
 from evaluation.commands import main
@@ -210,7 +211,7 @@ def test_a_shuffled_oracle_is_worse_everywhere(shuffled):
 
 def test_rows_name_what_they_come_from(shuffled, mix):
     assert len({(row["benchmark"], row["metric"]) for row in shuffled}) == len(shuffled)
-    assert {row["mix_sha256"] for row in shuffled} == {file_digest(mix)}
+    assert {row["mix_sha256"] for row in shuffled} == {mix_digest(mix)}
     for row in shuffled:
         is_control = row["benchmark"].endswith(("/no-op", "/oracle"))
         assert row["checkpoint_sha256"] == (None if is_control else "5" * 64)

@@ -22,6 +22,7 @@ from catalog.images import (
     MAX_BYTES,
     MAX_PIXELS,
     MIN_SIDE,
+    EncodedImage,
     decode_image,
     encode_png,
     probe_image,
@@ -468,3 +469,49 @@ def test_mask_resize_is_nearest_as_in_opencv(size: tuple[int, int]) -> None:
     assert (resized == expected).mean() > 0.99
     assert (resize_mask(mask, *mask.shape[::-1]) == mask).all()
     assert (resize_mask(resize_mask(mask, 256, 192), *mask.shape[::-1]) == mask).all()
+
+
+# -- reduced JPEGs ----------------------------------------------------------------------------------------------
+
+JPEG_KINDS = {
+    "4:2:0": (PHOTO, {"quality": 90}),
+    "4:4:4": (PHOTO, {"quality": 95, "subsampling": 0}),
+    "progressive": (PHOTO, {"quality": 80, "progressive": True}),
+    "grey": (PHOTO[..., 1], {"quality": 90}),
+    "odd sides": (PHOTO[:93, :127], {"quality": 90}),
+    "RGB stored": (PHOTO, {"quality": 90, "keep_rgb": True}),
+    "CMYK": (Image.fromarray(PHOTO).convert("CMYK"), {"quality": 90}),
+}
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_reduced_jpegs_are_what_pillow_makes_of_them(kind: str, reduction: int) -> None:
+    picture, options = JPEG_KINDS[kind]
+    data = saved(picture, "JPEG", **options)
+    expected = Image.open(io.BytesIO(data))
+    if reduction > 1:
+        expected.draft(None, (expected.width // reduction, expected.height // reduction))
+    pixels = EncodedImage(data).decode(reduction)
+    assert pixels.shape[:2] == (expected.height, expected.width)
+    assert np.array_equal(pixels, np.array(expected.convert("RGB")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_turned_as_its_header_says(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = EncodedImage(saved(PHOTO, "JPEG", exif=exif))
+    whole, half = image.decode(), image.decode(2)
+    assert whole.shape[:2] == (image.height, image.width) == tuple(2 * side for side in half.shape[:2])
+    small = np.array(Image.fromarray(whole).resize((image.width // 2, image.height // 2), Image.Resampling.BOX))
+    assert np.abs(small.astype(int) - half).mean() < 3
+
+
+def test_a_truncated_jpeg_is_refused_reduced_too_and_a_harmless_complaint_is_not() -> None:
+    data = saved(PHOTO, "JPEG", quality=90)
+    with pytest.raises(RowRejected, match="truncated_image"):
+        EncodedImage(data[:-400]).decode(2)
+    padded = data[:-2] + b"\x00\x00\x00" + data[-2:]  # libjpeg: "extraneous bytes before marker"
+    assert np.array_equal(decode_image(padded), decode_image(data))
+    assert np.array_equal(EncodedImage(padded).decode(2), EncodedImage(data).decode(2))

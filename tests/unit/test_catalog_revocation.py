@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from catalog.command_line import run
 from catalog.commands import main
 from catalog.decisions import decide
-from catalog.digests import file_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
+from catalog.parquet_streams import mix_digest
 from catalog.policies import Policy
 from catalog.revocation import (
     KINDS,
@@ -152,7 +152,7 @@ def test_mixes_and_checkpoints_are_traced(workspace: Workspace, make_build: Any,
     decide(workspace, "build-ieiw", policy)
     mix = workspace.catalog / "mix.parquet"
     build_mix(workspace, ["build-ieiw"], policy, plan, mix)
-    for name, sha256 in (("mine", file_digest(mix)), ("other", SHAS[0])):
+    for name, sha256 in (("mine", mix_digest(mix)), ("other", SHAS[0])):
         for step in (0, 2, 40):
             (workspace.runs / name / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
         config = {"mix_sha256": sha256, "config": {"global_batch_size": 4}}

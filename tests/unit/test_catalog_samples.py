@@ -468,3 +468,62 @@ def test_person_views_clip_the_box_first() -> None:
     assert person_square([-50, 10, 100, 20], 100, 200, 1.0).view(64) == View(0, -5, 50, 50, 64)
     assert person_square([10.2, 10.2, 0.1, 0.1], 100, 200, 1.25).view(64).width == 1
     assert whole_view(30, 40, 64) == View(0, 0, 40, 30, 64)
+
+
+# -- reduced decoding -------------------------------------------------------------------------------------------
+
+LARGE = skimage.data.coffee()[:, 44:556].repeat(2, axis=0).repeat(2, axis=1)[:800]  # 800 x 1024
+
+
+def jpeg_of(store: Store, array: np.ndarray) -> dict[str, Any]:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "JPEG", quality=92)
+    data = stream.getvalue()
+    (store.folder / bytes_digest(data)).write_bytes(data)
+    place = {"root": "photos", "path": bytes_digest(data), "offset": 0, "length": len(data)}
+    return {**place, "sha256": bytes_digest(data), "width": array.shape[1], "height": array.shape[0]}
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
+
+
+@pytest.mark.parametrize("crop", ["square", "paper"])
+@pytest.mark.parametrize("flip_probability", [0.0, 1.0])
+def test_reduced_samples_are_whole_ones_but_for_resampling(store: Store, crop: str, flip_probability: float) -> None:
+    row = store.pair(source_image=jpeg_of(store, LARGE), target_image=jpeg_of(store, 255 - LARGE), edit_mask=None)
+    style = {"crop": crop, "flip_probability": flip_probability, "size": 128}
+    for index in range(3):
+        whole = store.render(row, index=index, decoding="whole", **style)
+        reduced = store.render(row, index=index, **style)
+        assert (whole.view, whole.instruction) == (reduced.view, reduced.instruction)
+        for one, other in ((whole.source, reduced.source), (whole.target, reduced.target)):
+            assert one.shape == other.shape and not np.array_equal(one, other)
+            assert psnr(one, other) > 35
+            assert psnr(one[1:], other[:-1]) < psnr(one, other) > psnr(one[:, 1:], other[:, :-1])  # not shifted
+
+
+def test_joints_and_masks_stay_where_they_are_when_reduced(store: Store) -> None:
+    points = [joint | {"x": 2.5 * joint["x"], "y": 2.5 * joint["y"]} for joint in JOINTS]
+    beyond = [-40.0, 500.0, 700.0, 310.0]  # the person's square reaches over two sides of the image
+    for box in ([380.0, 60.0, 300.0, 600.0], beyond):
+        row = store.keypoints(source_image=jpeg_of(store, LARGE), keypoints=points, bbox=box)
+        whole, reduced = (store.render(row, size=64, decoding=decoding) for decoding in ("whole", "reduced"))
+        assert whole.view.reduction() > 1 and whole.joints == reduced.joints
+        assert np.array_equal(whole.keypoints, reduced.keypoints)
+        assert psnr(whole.source, reduced.source) > 30
+        assert np.array_equal(
+            (whole.source == 0).all(axis=2).all(axis=0), (reduced.source == 0).all(axis=2).all(axis=0)
+        )
+
+
+def test_a_pair_is_reduced_only_if_both_images_can_be(store: Store) -> None:
+    """Else one of them would be the softer one, and a model would learn that edits sharpen."""
+    row = store.pair(source_image=jpeg_of(store, LARGE), target_image=store.image(LARGE), edit_mask=None)
+    whole, default = (store.render(row, size=128, decoding=decoding) for decoding in ("whole", "reduced"))
+    assert np.array_equal(whole.source, default.source) and np.array_equal(whole.target, default.target)
+
+
+def test_small_views_are_never_made_from_fewer_pixels_than_they_show() -> None:
+    for side, size, expected in ((255, 128, 1), (256, 128, 2), (511, 128, 2), (512, 128, 4), (9000, 128, 8)):
+        assert View(0, 0, side, side + 5, size).reduction() == expected

@@ -1,5 +1,6 @@
 """Every field of the render style reaches the samples: of training by ``--set``, of evaluation by its options."""
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from catalog import command_line
 from catalog.digests import bytes_digest
@@ -33,6 +35,7 @@ from trainer.tiny import make_tiny_checkpoint
 OTHERS: dict[str, Any] = {
     "crop": "paper",
     "referent": "official",
+    "decoding": "whole",
     "alpha": 1.0,
     "radius": 20.0,
     "max_keypoints": 1,
@@ -55,11 +58,17 @@ TRAINED: dict[str, Any] = {
 MIRRORED: dict[str, Any] = {"sided_words": "official"}
 """The same for what matters to mirrored samples alone."""
 NUM_ROWS = 24
-WIDTH, HEIGHT = 256, 96
+WIDTH, HEIGHT = 256, 160
 
 
 def text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,8 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wide photos with a region near an end, and with a person; all in training and once more in split val."""
     home, rng, data, rows = tmp_path_factory.mktemp("home"), np.random.default_rng(0), b"", []
     for number in range(NUM_ROWS):
-        photo = encode_png(rng.integers(40, 200, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+        pixels = rng.integers(40, 200, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        photo = encode_png(pixels) if number < 4 else jpeg(pixels)
         place = {"root": "made", "path": "images.bin", "offset": len(data), "length": len(photo)}
         data += photo
         mask = np.zeros((HEIGHT, WIDTH), bool)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from catalog import command_line
 from catalog.errors import CheckpointError, MixError, TrainingError
+from catalog.parquet_streams import mix_digest
 from trainer.learner import Learner
 from trainer.main import main
 from trainer.models import load_models
@@ -71,7 +72,7 @@ def test_a_run_leaves_what_the_documentation_says(straight: Path, mix: Path) -> 
     assert (finished["loss_first"], finished["loss_last"]) == (rows[0]["loss"], rows[3]["loss"])
     saved = json.loads((straight / "config.json").read_text())
     assert saved["config"]["image_size"] == 32
-    assert saved["mix_sha256"] == hashlib.sha256(mix.read_bytes()).hexdigest()
+    assert saved["mix_sha256"] == mix_digest(mix)
 
 
 def test_the_exported_weights_are_the_moving_averages(straight: Path) -> None:
