@@ -41,8 +41,8 @@ class Photo:
     """Where it occurs: "dataset: path"; more than one is an exact duplicate."""
 
 
-def read_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[Photo], dict[str, str]]:
-    """The distinct photos of usable pairs, by digest; and of those that cannot be read, digest and why.
+def list_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[dict[str, Any]], Roots]:
+    """The distinct photos of usable pairs, by digest: ``image`` and ``names`` of each; and where they are here.
 
     Raises:
         ShardError: no such build, or a torn shard.
@@ -53,7 +53,16 @@ def read_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[Photo
         open_table(connection, "pairs", list(paths), PAIRS)
         rows = fetch_rows(connection, load_sql("photos"))
     roots = Roots.read(workspace.roots_path) if workspace.roots_path.exists() else Roots({})
-    roots = Roots({STORE_ROOT: workspace.data, **roots.folders})
+    return rows, Roots({STORE_ROOT: workspace.data, **roots.folders})
+
+
+def read_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[Photo], dict[str, str]]:
+    """The distinct photos of usable pairs, by digest; and of those that cannot be read, digest and why.
+
+    Raises:
+        ShardError: no such build, or a torn shard.
+    """
+    rows, roots = list_photos(workspace, builds)
     photos: list[Photo] = []
     unread: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:  # decoding leaves the interpreter to others

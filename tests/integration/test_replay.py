@@ -14,14 +14,18 @@ from plain_build import build
 from catalog.command_line import run
 from catalog.commands import main as catalog_main
 from catalog.decisions import decide
+from catalog.duplicates import list_photos, read_photos
+from catalog.images import decode_image
 from catalog.manifests import Manifest, read_manifest
 from catalog.policies import Policy
-from catalog.roots import Roots, record_root
+from catalog.roots import Roots, read_image_bytes, record_root
 from catalog.store import read_rows
 from catalog.workspace import HOME_VARIABLE, Workspace
+from tasks.backends.embedding import HistogramEmbedder
 from tasks.commands import main
 from tasks.profiles import read_profile
-from tasks.readers.sample import find_photos_root, read_photos
+from tasks.readers.sample import find_photos_root
+from tasks.readers.sample import read_photos as sample_photos
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +35,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[dic
     """A build of photos in a folder of their own and of rendered scenes; its pairs."""
     home = tmp_path_factory.mktemp("replay")
     photos = home / "photos"
-    for photo in read_photos()[:4]:
+    for photo in sample_photos()[:4]:
         (photos / photo["file"]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(find_photos_root() / photo["file"], photos / photo["file"])
     overrides = {
@@ -295,3 +299,28 @@ def test_explain_says_where_a_moved_photo_is_missing(
     assert f"{tmp_path / 'gone'}" in (words := capsys.readouterr().out) and "(missing)" in words
     assert run(catalog_main, ["explain", "x", "--root", "sample=/nowhere"]) == 2
     assert "--root must be DATASET=FOLDER" in capsys.readouterr().err
+
+
+def test_near_duplicates_are_found_by_the_builds_embedder(
+    built: Any, home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(main, ["near-duplicates", "--minimum", "0.6", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    photos, _ = read_photos(home, ["build-ieiw"])
+    roots = Roots({**Roots.read(home.roots_path).folders, "store": home.data})
+    rows, _ = list_photos(home, ["build-ieiw"])
+    pixels = {row["image"]["sha256"]: decode_image(read_image_bytes(roots, row["image"])) for row in rows}
+    features = HistogramEmbedder().embed(list(pixels.values())).astype(float)
+    digests, cosines = list(pixels), features @ features.T
+    expected = {
+        tuple(sorted((digests[i], digests[j]))) for i in range(len(digests)) for j in range(i) if cosines[i, j] >= 0.6
+    }
+    assert found["num_photos"] == len(photos) == len(digests) and expected
+    assert {tuple(sorted(one["sha256"])) for one in found["near"]} == expected
+    assert run(main, ["near-duplicates"]) == 0 and "near duplicates, cosine at least 0.98" in capsys.readouterr().out
+    for arguments, words in (
+        (["--minimum", "2"], "--minimum must be a cosine"),
+        (["--build", "other"], "no build named 'other'"),
+    ):
+        assert run(main, ["near-duplicates", *arguments]) == 2
+        assert words in capsys.readouterr().err

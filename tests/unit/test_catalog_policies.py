@@ -44,6 +44,29 @@ def test_the_papers_thresholds() -> None:
     assert by_name["aesthetic_discrepancy"].maximum == 0.5
 
 
+def test_the_paper_policy_says_that_its_thresholds_are_inferred() -> None:
+    """The paper publishes no number: the file must say where 5.5 and 0.5 come from, and nothing may state more."""
+    text = (INFRA / "paper.toml").read_text()
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+    assert "The paper gives no number. 5.5 and 0.5 are inferred" in comment
+    assert "filtered-ip2p-thres5.5-0.5.json" in comment and "this project's choice" in comment
+    limits = [item.as_dict() for item in Policy.read(INFRA / "paper.toml").conditions]
+    kept = ("minimum", "maximum", "quantile", "side")
+    assert [{key: item[key] for key in kept if key in item} for item in limits] == [
+        {"minimum": 5.5},
+        {"maximum": 0.5},
+        {"quantile": 0.05, "side": "low"},
+        {"quantile": 0.05, "side": "high"},
+    ]
+    ip2p = Policy.read(INFRA / "ip2p.toml").conditions
+    assert [(item.scores[0], item.minimum) for item in ip2p] == [
+        ("image_similarity", 0.7),
+        ("source_text_similarity", 0.2),
+        ("target_text_similarity", 0.2),
+        ("direction_similarity", 0.2),
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
