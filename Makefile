@@ -68,5 +68,5 @@ clean: ## caches and the local Prefect server's home
 	rm -rf .prefect .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-clean-data: ## everything that builds, mixes and runs made
-	rm -rf data runs catalog/tables catalog/manifests catalog/ledger catalog/forecasts catalog/reports catalog/*.parquet catalog/roots.json
+clean-data: $(STAMP) ## everything that builds, mixes and runs made; datasets below data/ stay
+	@$(BIN)/python -m catalog clean

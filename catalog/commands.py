@@ -10,6 +10,7 @@
     python -m catalog stats
     python -m catalog verify --deep
     python -m catalog plan --steps 100:110 --batch 16
+    python -m catalog clean
 
 All work on the workspace: $IEIW_HOME, else the working directory. Nothing is generated again, but for `replay`, which
 needs the helper models: it starts `python -m tasks replay`, whose options it takes.
@@ -24,6 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from catalog import reports
+from catalog.cleaning import find_generated, remove_generated
 from catalog.counts import count_build, rows_of_steps
 from catalog.decisions import Decision, compare, decide, decision_name
 from catalog.duplicates import NEAR_BITS, as_dict, barred_photos, list_barred, read_barred, read_photos
@@ -55,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run([sys.executable, "-m", "tasks", *arguments], check=False).returncode
     options = _parse(arguments)
     run = {
+        "clean": _clean,
         "decide": _decide,
         "diff": _diff,
         "duplicates": _duplicates,
@@ -66,6 +69,17 @@ def main(arguments: Sequence[str]) -> int:
         "verify": _verify,
     }[options.command]
     return run(options, Workspace.default())
+
+
+def _clean(options: argparse.Namespace, workspace: Workspace) -> int:
+    places = find_generated(workspace) if options.dry_run else remove_generated(workspace)
+    names = [place.relative_to(workspace.home).as_posix() for place in places]
+    if options.json:
+        _say(json.dumps(names, indent=2))
+        return 0
+    done = "would be removed" if options.dry_run else "removed"
+    _say("\n".join([*names, f"{len(names)} files and folders below {workspace.home} {done}"]))
+    return 0
 
 
 def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
@@ -250,6 +264,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         revoke.add_argument(f"--{kind}", action="append", metavar=metavar, help="may be given again")
     revoke.add_argument("--note", default="", help="why; kept with the tombstone")
     revoke.add_argument("--dry-run", action="store_true", help="only list what would be reached")
+
+    clean = commands.add_parser("clean", parents=[plain], help="remove what builds, mixes and runs made, no dataset")
+    clean.add_argument("--dry-run", action="store_true", help="only list what would be removed")
 
     stats = commands.add_parser("stats", parents=[plain], help="rows by table, reason, dataset, edit type and split")
     stats.add_argument("--build", default=_BUILD, help="default: %(default)s")

@@ -98,11 +98,13 @@ def decide(
 
     Raises:
         ShardError: no such build, a torn shard, or a pair_id that occurs twice.
-        PolicyError: the build has pairs that the policy looks at, and no scores.
+        PolicyError: the build has pairs that the policy looks at, and no scores, or scores of other helper models
+            than the policy's thresholds are about.
     """
     source = read_manifest(workspace, build)
     if "pairs" not in source.tables:
         raise ShardError(f"{build!r} has no table of pairs: name a build, not a decision")
+    policy.check_scorers(_scorers(workspace, source), build)
     inputs = {table: [shard.sha256 for shard in source.tables.get(table, [])] for table in ("pairs", "scores")}
     revoked = _revoked_here(workspace, source)
     withdrawn = {"revoked": value_digest(revoked)} if revoked else {}
@@ -126,6 +128,12 @@ def decide(
     return Decision(
         build=build, policy=policy, manifest=manifest, thresholds=thresholds, waterfall=waterfall, made=made
     )
+
+
+def _scorers(workspace: Workspace, source: Manifest) -> set[str]:
+    """``role=name@revision`` of the helper models that scored a build."""
+    paths = source.paths(workspace, "scores")
+    return {backend for path in paths for backend in read_metadata(path).get("backends", [])}
 
 
 def list_decisions(workspace: Workspace, build: str) -> list[Manifest]:

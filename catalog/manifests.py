@@ -77,6 +77,13 @@ def list_manifests(workspace: Workspace) -> list[str]:
     return sorted(path.stem for path in workspace.manifest_path("x").parent.glob("*.json"))
 
 
+def check_build_name(name: Any) -> str:
+    """A name that a build may have: without a dot, as ``BUILD.POLICY`` names a decision. Raises ShardError."""
+    if "." in check_name(name):
+        raise ShardError(f"a build's name has no dot, which parts a build from a policy in a decision's. Got {name!r}")
+    return str(name)
+
+
 def check_name(name: Any) -> str:
     """A build's name, if it can be one. Raises ShardError."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):

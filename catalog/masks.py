@@ -32,6 +32,10 @@ TOLERANCE = 1.0
 Conventions (first pixel 0 or 1, its centre or its corner) differ by at most one pixel; what lies further out was
 annotated on an image of another size."""
 
+_MAX_EDGES = 100
+"""Length of a region's edges together, in widths plus heights of its image: pycocotools' rasteriser takes memory for
+each of their pixels (some 120 bytes), and no outline of an object is as long."""
+
 _FIVE_BITS_MORE = 0x20  # in each character of a run-length text: another one belongs to the same number
 _SIGN = 0x10  # in the last character of a number
 _MAX_CHARACTERS = 6  # 30 bits hold any difference of counts up to MAX_PIXELS
@@ -192,7 +196,7 @@ def region_mask(
 
     Raises:
         RowRejected: no_region, malformed_record, not_finite, out_of_range, degenerate_polygon, bad_mask,
-            mask_size_mismatch, empty_mask.
+            mask_size_mismatch, empty_mask, polygon_too_long.
     """
     if polygons is not None and mask is not None:
         raise RowRejected(Reason.MALFORMED_RECORD, "both polygons and a mask: which is the region?")
@@ -220,7 +224,18 @@ def _check_polygons(polygons: Any, height: int, width: int) -> list[list[tuple[f
         if len(points) < 3:
             raise RowRejected(Reason.DEGENERATE_POLYGON, f"a polygon of {len(points)} points")
         checked.append([(_inside(x, width), _inside(y, height)) for x, y in points])
+    length = sum(_length(polygon) for polygon in checked)
+    if length > _MAX_EDGES * (width + height):
+        raise RowRejected(
+            Reason.POLYGON_TOO_LONG, f"edges of {length:.0f} pixels in all, at most {_MAX_EDGES * (width + height)}"
+        )
     return checked
+
+
+def _length(polygon: Sequence[tuple[float, float]]) -> float:
+    """Pixels along the longer axis of each edge, a point at least one."""
+    points = np.array([*polygon, polygon[0]])
+    return float(np.maximum(np.abs(np.diff(points, axis=0)).max(axis=1), 1).sum())
 
 
 def _check_box(box: Any, height: int, width: int) -> list[float]:

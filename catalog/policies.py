@@ -6,8 +6,8 @@ verdict that it gives. All candidates and all scores stay; another policy gives 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from catalog.strict_toml import Fields, read_toml
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 _LIMITS = ("minimum", "maximum", "quantile")
 _SIDES = ("low", "high")
+SCORING_ROLES = ("aesthetic_scorer", "embedder", "pair_similarity", "quality_scorer")
+"""Helper models whose numbers conditions look at; of the quality scorer's the embedder decides the scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ class Policy:
     version: int
     description: str
     conditions: tuple[Condition, ...]
+    scorers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Role to names of the helper models whose numbers the thresholds are about; a role that is absent may be any."""
 
     @classmethod
     def read(cls, path: Path) -> "Policy":
@@ -110,6 +114,9 @@ class Policy:
         if version < 1:
             raise fields.wrong(f"needs a version from 1 on. Got {version}")
         description = fields.text("description", "")
+        scorers = Fields(fields.table("scorers"), f"{where} [scorers]", PolicyError)
+        roles = {role: scorers.texts(role) for role in SCORING_ROLES if scorers.has(role)}
+        scorers.finish()
         tables = fields.tables("condition")
         fields.finish()
         conditions = tuple(
@@ -119,7 +126,7 @@ class Policy:
         names = [condition.name for condition in conditions]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise fields.wrong(f"names two conditions alike ({', '.join(twice)}): verdicts need to tell them apart")
-        return cls(name=name, version=version, description=description, conditions=conditions)
+        return cls(name=name, version=version, description=description, conditions=conditions, scorers=roles)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Policy":
@@ -130,7 +137,8 @@ class Policy:
                 key: tuple(item) if isinstance(item, list) else item for key, item in condition.items()
             }
             conditions.append(Condition(**given))
-        return cls(**{**values, "conditions": tuple(conditions)})
+        scorers = {role: tuple(names) for role, names in values.get("scorers", {}).items()}
+        return cls(**{**values, "conditions": tuple(conditions), "scorers": scorers})
 
     def as_dict(self) -> dict[str, Any]:
         """The policy as JSON values, without comments and layout of its file."""
@@ -139,7 +147,27 @@ class Policy:
             "version": self.version,
             "description": self.description,
             "conditions": [condition.as_dict() for condition in self.conditions],
+            **({"scorers": {role: list(names) for role, names in self.scorers.items()}} if self.scorers else {}),
         }
+
+    def check_scorers(self, backends: Iterable[str], build: str) -> None:
+        """Refuse scores of other helper models than the thresholds are about.
+
+        Args:
+            backends: "role=name@revision" of those that scored the build.
+            build: its name, for the message.
+
+        Raises:
+            PolicyError: a role was filled by another helper model.
+        """
+        for backend in sorted(backends):
+            role, _, name = backend.partition("@")[0].partition("=")
+            if role in self.scorers and name not in self.scorers[role]:
+                raise PolicyError(
+                    f"policy {self.name!r} has thresholds for {role} {' or '.join(self.scorers[role])}, but "
+                    f"{name} scored build {build!r}: take a policy for it, or build again with "
+                    f"backends.{role} = {self.scorers[role][-1]!r}"
+                )
 
     def digest(self) -> str:
         """Digest of everything that the policy says."""

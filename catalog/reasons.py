@@ -35,6 +35,7 @@ class Reason(StrEnum):
     NOT_FINITE = "not_finite"  # NaN or infinity among the coordinates
     OUT_OF_RANGE = "out_of_range"  # coordinates outside the image
     DEGENERATE_POLYGON = "degenerate_polygon"  # fewer than three points
+    POLYGON_TOO_LONG = "polygon_too_long"  # its edges would fill the image many times over
     MASK_SIZE_MISMATCH = "mask_size_mismatch"  # a mask of another size than its image
     BAD_MASK = "bad_mask"  # a run-length code or mask that does not decode
     EMPTY_MASK = "empty_mask"  # a mask without a pixel

@@ -78,6 +78,11 @@ class Fields:
         values: list[Any] = self._take(key, list, [])
         return values
 
+    def table(self, key: str) -> dict[str, Any]:
+        """The ``[key]`` table; empty where there is none."""
+        values: dict[str, Any] = self._take(key, dict, {})
+        return values
+
     def has(self, key: str) -> bool:
         """Whether the file gives the key."""
         if key not in self._known:

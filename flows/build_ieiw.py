@@ -18,8 +18,9 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from catalog.command_line import explain_system_error
 from catalog.errors import UserError
-from catalog.manifests import Manifest, check_name
+from catalog.manifests import Manifest, check_build_name
 from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows.crawl_requests import join_requests
@@ -68,7 +69,7 @@ def build_ieiw(
     workspace = Workspace.default()
     try:
         settings = read_profile(Path(profile), overrides)
-        check_name(name or settings.name)  # now, not after hours of work
+        check_build_name(name or settings.name)  # now, not after hours of work
         for leftover in prepare(workspace):
             log.info("removed %s, which a killed run left", leftover)
         crawled: list[Shard] = []
@@ -78,14 +79,24 @@ def build_ieiw(
         if outcome.failures:
             return Failed(message=outcome.sentence())
         manifest = finish_build(workspace, settings, name or settings.name, [*outcome.shards, *crawled])
-        sheet = workspace.catalog / "reports" / f"{manifest.name}-contact-sheet.png"
-        write_contact_sheet(workspace, manifest, sheet)
-        publish_build(workspace, manifest, outcome, sheet)
+        publish_build(workspace, manifest, outcome, _draw_sheet(workspace, manifest))
         _tell_forecast(workspace, manifest)
     except UserError as error:
         return Failed(message=str(error))
+    except OSError as error:
+        return Failed(message=explain_system_error(error))
     log.info("build %r: %s; manifest %s", manifest.name, outcome.sentence(), workspace.manifest_path(manifest.name))
     return Completed(message=outcome.sentence())
+
+
+def _draw_sheet(workspace: Workspace, manifest: Manifest) -> Path | None:
+    """The contact sheet, where there is a pair to show. The build is finished whatever comes of it."""
+    path = workspace.catalog / "reports" / f"{manifest.name}-contact-sheet.png"
+    try:
+        return write_contact_sheet(workspace, manifest, path)
+    except UserError as error:
+        get_run_logger().warning("no contact sheet: %s", error)
+        return None
 
 
 def _tell_forecast(workspace: Workspace, manifest: Manifest) -> None:

@@ -9,13 +9,14 @@ Clear sentences replace the tracebacks that an unknown name or an absent server 
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from prefect.plugins import SetupResult, register_hook
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from flows.local_server import DEFAULT_PORT, running_server
+from flows.local_server import DEFAULT_PORT, REPOSITORY, running_server
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def setup_environment(*, ctx: "HookContext") -> SetupResult:
     """Prefect calls this before every command: no tracking, the local server's URL and, where needed, bare names."""
     if "deployment" in sys.argv[1:]:  # other commands keep their start-up time
-        resolve_bare_names()
+        resolve_bare_names(any_folder="PREFECT_API_URL" in os.environ)
     return SetupResult(env={"DO_NOT_TRACK": "1", **_local_url(ctx.api_url)}, note="no tracking, local server")
 
 
@@ -42,8 +43,12 @@ def _local_url(configured: str | None) -> dict[str, str]:
     return {"PREFECT_API_URL": url} if url else {}
 
 
-def resolve_bare_names() -> None:
-    """Let ``PrefectClient.read_deployment_by_name`` take a flow name. Calling it again changes nothing."""
+def resolve_bare_names(any_folder: bool = True) -> None:
+    """Let ``PrefectClient.read_deployment_by_name`` take a flow name. Calling it again changes nothing.
+
+    Args:
+        any_folder: False refuses what another folder deployed: it would run other code on other data.
+    """
     from httpx import ConnectError
     from prefect.client.orchestration import PrefectClient
 
@@ -53,14 +58,27 @@ def resolve_bare_names() -> None:
 
     async def read_deployment_by_name(client: "PrefectClient", name: str) -> "DeploymentResponse":
         try:
-            if "/" in name:
-                return await stock(client, name)
-            return await _find_only_deployment(client, name)
+            found = await stock(client, name) if "/" in name else await _find_only_deployment(client, name)
+            if not any_folder and (folder := _other_folder(found)):
+                _stop(
+                    f"the server at {str(client.api_url).rstrip('/')} runs {name!r} in {folder}, not here: start your "
+                    "own with `make server`, or set PREFECT_API_URL to that server"
+                )
+            return found
         except ConnectError:
             _stop(f"no Prefect server answers at {str(client.api_url).rstrip('/')}: start it with `make server`")
 
     read_deployment_by_name.resolves_bare_names = True  # type: ignore[attr-defined]
     PrefectClient.read_deployment_by_name = read_deployment_by_name  # type: ignore[method-assign, assignment]
+
+
+def _other_folder(deployment: "DeploymentResponse") -> str:
+    """Where a deployment's runs have their code, if that is another folder of this machine than this one."""
+    for step in deployment.pull_steps or []:
+        folder = (step.get("prefect.deployments.steps.set_working_directory") or {}).get("directory")
+        if folder and Path(folder).resolve() != REPOSITORY:
+            return str(folder)
+    return ""
 
 
 async def _find_only_deployment(client: "PrefectClient", flow_name: str) -> "DeploymentResponse":

@@ -30,7 +30,7 @@ _SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on dis
 _SHEET_HEIGHT = 2400
 
 
-def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcome, sheet: Path) -> None:
+def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcome, sheet: Path | None) -> None:
     """Rows by table and reason, shards by step, and the contact sheet as a picture."""
     rows: list[dict[str, Any]] = []
     for table, shards in manifest.tables.items():
@@ -52,6 +52,8 @@ def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcom
         for step in sorted(outcome.made.keys() | outcome.found.keys())
     ]
     _table("build-shards", shards_by_step, f"Build {manifest.name}: shards by step")
+    if sheet is None:
+        return
     picture = base64.b64encode(_small_jpeg(sheet)).decode()
     create_markdown_artifact(
         key="contact-sheet",

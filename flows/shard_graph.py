@@ -22,6 +22,7 @@ from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
+from catalog.command_line import explain_system_error
 from catalog.errors import UserError
 from catalog.ledger import LedgerEntry, append_entry, open_bill, utc_now
 from catalog.store import Shard
@@ -156,7 +157,7 @@ class ShardGraph:
             call = Call(job.step, self._workspace, self._profile, job.inputs, job.extra, retry=self._retry)
             shard = call.find()
         except (UserError, OSError, ImportError) as error:
-            self._fail(job.name, str(error))
+            self._fail(job.name, explain_system_error(error) if isinstance(error, OSError) else str(error))
             self._plan.fail(job)
             return
         if shard is not None:
@@ -221,6 +222,8 @@ def _reason(state: State[Any]) -> str:
     error = state.result(raise_on_failure=False)
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError):
+        return explain_system_error(error)
     return f"{type(error).__name__}: {error}" if isinstance(error, BaseException) else str(state)
 
 

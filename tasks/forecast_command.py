@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ConfigError
-from catalog.manifests import check_name, read_manifest
+from catalog.manifests import check_build_name, read_manifest
 from catalog.policies import Policy
 from catalog.reports import text_table
 from catalog.workspace import Workspace
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     pilot = Pilot(
         workspace,
         profile,
-        check_name(options.build or profile.name),
+        check_build_name(options.build or profile.name),
         Policy.read(options.policy),
         share=options.share,
         seed=options.seed,

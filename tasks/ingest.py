@@ -88,8 +88,12 @@ def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, paramet
     if region.get("is_crowd"):
         raise RowRejected(Reason.CROWD_REGION, "the region is a crowd, which no phrase refers to")
     joints = check.keypoints(region, found.width, found.height)
-    phrase = check.optional_text(region, "phrase") or None
-    label = check.optional_text(region, "label") or None
+    phrase = check.plain_words(region, "phrase")
+    label = check.plain_words(region, "label")
+    if label is not None and len(label) > parameters.max_phrase_length:
+        raise RowRejected(
+            Reason.LONG_PHRASE, f"label of {len(label)} characters, at most {parameters.max_phrase_length}"
+        )
     if phrase is None and joints is None and parameters.require_phrase:
         if label is None:
             raise RowRejected(Reason.EMPTY_PHRASE, "neither phrase nor label")
@@ -97,7 +101,8 @@ def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, paramet
     if phrase is not None and len(phrase) > parameters.max_phrase_length:
         raise RowRejected(Reason.LONG_PHRASE, f"{len(phrase)} characters, at most {parameters.max_phrase_length}")
     num_instances = check.count(region, "num_instances", 0)
-    mask = _no_target(region, found) if num_instances == 0 else _mask(region, found, reader, joints is not None)
+    refers_to_nothing = num_instances == 0 and region.get("mask") is not None
+    mask = _no_target(region, found) if refers_to_nothing else _mask(region, found, reader, joints is not None)
     return {
         "phrase": phrase,
         "label": label,
@@ -107,7 +112,7 @@ def _facts(region: Mapping[str, Any], found: SourceFile, reader: Reader, paramet
         "keypoints": joints,
         "mask": None if mask is None else encode_mask(mask),
         "area": None if mask is None else int(mask.sum()),
-        "bbox": _box(region, mask),
+        "bbox": _box(region, found, mask),
     }
 
 
@@ -129,14 +134,23 @@ def _mask(region: Mapping[str, Any], found: SourceFile, reader: Reader, optional
     return region_mask(**shapes, height=found.height, width=found.width, rule=reader.polygon_rule)
 
 
-def _box(region: Mapping[str, Any], mask: np.ndarray | None) -> list[float] | None:
+def _box(region: Mapping[str, Any], found: SourceFile, mask: np.ndarray | None) -> list[float] | None:
     """The annotated box where there is a sound one (joints need it), else the mask's."""
     box = region.get("box")
-    if isinstance(box, list) and len(box) == 4 and all(isinstance(number, int | float) for number in box):
-        numbers = [float(number) for number in box]
-        if all(np.isfinite(numbers)) and numbers[2] > 0 and numbers[3] > 0:
-            return numbers
+    numbers = check.finite_numbers(box) if isinstance(box, list) and len(box) == 4 else None
+    if numbers is not None and _meets(numbers, found):
+        return numbers
+    if box is not None and region.get("keypoints") is not None and mask is None:
+        raise RowRejected(Reason.OUT_OF_RANGE, f"the box {box!r:.80} shows nothing of {found.width}x{found.height}")
     return None if mask is None or not mask.any() else [float(number) for number in mask_box(mask)]
+
+
+def _meets(box: list[float], found: SourceFile) -> bool:
+    """Whether a box (x, y, width, height) shows at least a pixel of its image, and is no larger than it may be."""
+    x, y, width, height = box
+    across = min(x + width, found.width) - max(x, 0)
+    down = min(y + height, found.height) - max(y, 0)
+    return bool(across >= 1 and down >= 1 and width <= 4 * found.width and height <= 4 * found.height)
 
 
 def _labels(regions: list[Any]) -> list[str]:

@@ -34,7 +34,7 @@ def open_source(source: Source) -> Reader:
 def list_source(workspace: Workspace, profile: Profile, index: int) -> Iterator[Shard]:
     """List source number ``index`` of a profile: yields each listing shard as soon as it is committed.
 
-    The dataset is read as a stream; memory holds one shard and 16 bytes per image (to find ids that occur twice).
+    The dataset is read as a stream; memory holds one shard and about 70 bytes per image (to find ids that occur twice).
     """
     source = profile.sources[index]
     reader = open_source(source)
@@ -53,7 +53,7 @@ def write_listing(workspace: Workspace, source: Source, reader: Reader, rows: li
         "step": "list",
         "dataset": source.dataset,
         "kinds": sorted({row["kind"] for row in rows}),
-        "parameters": {**origin, "options": dict(reader.options)},
+        "parameters": origin,  # not the options: what they choose shows in the rows, and equal rows are one shard
         "backends": [],
         "inputs": [digest],
     }

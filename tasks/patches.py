@@ -5,7 +5,6 @@ pixels are not stored; a patch is cut from its photo again when it is needed.
 """
 
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import Any
 
 import cv2
@@ -19,7 +18,7 @@ from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
 from tasks.profiles import GalleryParameters
 from tasks.records_check import object_name
-from tasks.row_images import RowImages
+from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext
 
 _RELATIVE = frozenset(
@@ -35,8 +34,7 @@ def embed_patches(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield one patch per region, in order."""
     parameters = context.profile.gallery
     images = RowImages(context.roots)
-    regions = iter(context.rows)
-    while batch := list(islice(regions, parameters.batch_size)):
+    for batch in batches(context.rows, parameters.batch_size):
         rows: list[Row] = [{**region, "backends": list(context.backend_ids)} for region in batch]
         crops = [(row, crop) for row in rows if (crop := _open(row, images, parameters)) is not None]
         embeddings = call_batch("embedder", context.backends["embedder"], [crop for _, crop in crops])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
 from catalog.errors import ConfigError
-from catalog.manifests import Manifest, check_name
+from catalog.manifests import Manifest, check_build_name
 from catalog.splits import SplitRule
 from catalog.store import STORE_ROOT
 from catalog.strict_toml import read_toml
@@ -145,7 +145,7 @@ class ReplacementParameters:
     min_area_share: float = 0.005
     """Smallest region, share of the image."""
     max_area_share: float = 0.3
-    """Largest region, share of the image."""
+    """Largest hole, share of the image: the region or its box, as ``hole`` says."""
     num_neighbours: int = 8
     """The donor is one of so many nearest that are eligible; 1 takes the nearest."""
     num_candidates: int = 256
@@ -235,6 +235,9 @@ _TABLES: dict[str, type] = {
 }
 
 
+_MAX_NUMBER = 2**31 - 1  # TOML and JSON have whole numbers of any size
+
+
 def read_profile(path: Path, overrides: Mapping[str, Any] | None = None) -> Profile:
     """Read a profile.
 
@@ -310,7 +313,9 @@ def _parse(value: dict[str, Any], where: str) -> Profile:
             f"backends, {', '.join(_TABLES)}"
         )
     _require_positive(rest["images_per_shard"], f"images_per_shard of {where}")
-    check_name(rest["name"])
+    if rest["images_per_shard"] > _MAX_NUMBER:
+        raise ConfigError(f"images_per_shard of {where} must be at most {_MAX_NUMBER}. Got a larger number")
+    check_build_name(rest["name"])
     parsed = tuple(build_parameters(Source, source, f"{where} [[source]]") for source in sources)
     names = [source.dataset for source in parsed]
     if len(set(names)) != len(names) or STORE_ROOT in names:
@@ -350,7 +355,9 @@ def build_parameters(kind: type[_Parameters], value: Any, where: str) -> _Parame
         expected = get_origin(known[name]) or known[name]
         fits = isinstance(entry, (int, float) if expected is float else expected)
         if not fits or (isinstance(entry, bool) and expected is not bool):
-            raise ConfigError(f"{where}: {name} must be of type {expected.__name__}. Got {entry!r}")
+            raise ConfigError(f"{where}: {name} must be of type {expected.__name__}. Got {entry!r:.80}")
+        if isinstance(entry, int) and abs(entry) > _MAX_NUMBER:
+            raise ConfigError(f"{where}: {name} must be from -{_MAX_NUMBER} to {_MAX_NUMBER}. Got {entry!r:.80}")
     try:
         return kind(**value)
     except TypeError as error:

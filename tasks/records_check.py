@@ -1,6 +1,7 @@
 """Checks of what an annotation says: types, text, joints. Each failure is a `RowRejected` with its reason."""
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +10,26 @@ from catalog.errors import RowRejected
 from catalog.reasons import Reason
 
 MAX_KEYPOINTS = 256
+_MARKUP = re.compile(r"</?[A-Za-z!][^>]*>?|https?://\S*")
 _JOINT_MARGIN = 1.0  # pixels that a labelled joint may lie outside its image: rounding in the datasets
 
 
 def object_name(label: str, attributes: list[str]) -> str:
     """What an object is called in a caption: its first attribute and its class, "pink hat"."""
     return " ".join([*attributes[:1], label])
+
+
+def finite_numbers(values: Any) -> list[float] | None:
+    """A list of numbers as floats; None where it holds anything else, what is not finite or beyond a float."""
+    if not isinstance(values, list | tuple):
+        return None
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return None
+    try:
+        numbers = [float(value) for value in values]
+    except OverflowError:  # JSON has whole numbers of any size
+        return None
+    return numbers if all(math.isfinite(number) for number in numbers) else None
 
 
 def require_text(record: Mapping[str, Any], name: str) -> str:
@@ -33,6 +48,21 @@ def optional_text(record: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         raise RowRejected(Reason.MALFORMED_RECORD, f"{name} must be text, got {type(value).__name__}")
     return clean_text(value, name)
+
+
+def plain_words(record: Mapping[str, Any], name: str) -> str | None:
+    """Words about a picture that become part of an instruction; None where the field is absent or empty.
+
+    Raises bad_encoding for markup, addresses and format characters, too: those hide words or turn their order around.
+    """
+    text = optional_text(record, name)
+    if not text:
+        return None
+    if found := _MARKUP.search(text):
+        raise RowRejected(Reason.BAD_ENCODING, f"{name} holds {found[0]!r:.40}, which is no word")
+    if hidden := next((character for character in text if unicodedata.category(character) == "Cf"), None):
+        raise RowRejected(Reason.BAD_ENCODING, f"{name} holds U+{ord(hidden):04X}, which cannot be seen")
+    return text
 
 
 def clean_text(value: str, name: str) -> str:
@@ -98,9 +128,11 @@ def _joint(item: Any, width: int, height: int) -> dict[str, Any]:
     name, *numbers = item
     if any(isinstance(number, bool) or not isinstance(number, int | float) for number in numbers):
         raise RowRejected(Reason.MALFORMED_RECORD, f"joint {name!r:.40} has a coordinate that is not a number")
-    x, y, visibility = numbers
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise RowRejected(Reason.NOT_FINITE, f"joint {name!r:.40} is at ({x}, {y})")
+    *_, visibility = numbers
+    place = finite_numbers(numbers[:2])
+    if place is None:
+        raise RowRejected(Reason.NOT_FINITE, f"joint {name!r:.40} is at ({numbers[0]!r:.40}, {numbers[1]!r:.40})")
+    x, y = place
     if visibility not in (0, 1, 2):
         raise RowRejected(Reason.MALFORMED_RECORD, f"joint {name!r:.40} has visibility {visibility}, not 0, 1 or 2")
     margin = _JOINT_MARGIN

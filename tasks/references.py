@@ -4,8 +4,12 @@ The paper takes LAION-600M (section 3.2). Here it is a hash-chosen sample of the
 with real backends, of any photos that the profile lists as a source.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import nsmallest
 from itertools import islice
+from typing import Any
+
+import numpy as np
 
 from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
@@ -18,17 +22,30 @@ from tasks.steps import Row, StepContext
 def references(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield an embedding per chosen photo, in hash order: the same whatever order the regions come in."""
     parameters = context.profile.score
-    photos = {row["group_id"]: row["source_image"] for row in context.rows if row["split"] == "train" and _sound(row)}
-    order = sorted(photos, key=lambda group_id: bytes_digest(f"references:{group_id}".encode()))
-    chosen = iter(order[: parameters.num_references])
     images = RowImages(context.roots)
+    chosen = iter(_choose(context.rows, parameters.num_references))
     while batch := list(islice(chosen, parameters.batch_size)):
-        pixels = [images.read(photos[group_id]) for group_id in batch]
-        embeddings = call_batch("embedder", context.backends["embedder"], pixels)
-        for group_id, embedding in zip(batch, embeddings, strict=True):
+        opened = [(group_id, pixels) for group_id, image in batch if (pixels := _read(images, image)) is not None]
+        embeddings = call_batch("embedder", context.backends["embedder"], [pixels for _, pixels in opened])
+        for (group_id, _), embedding in zip(opened, embeddings, strict=True):
             if not isinstance(embedding, RowRejected):
                 yield {"group_id": group_id, "embedding": embedding.tolist(), "backends": list(context.backend_ids)}
 
 
-def _sound(row: Row) -> bool:
-    return row["reason"] is None and row["source_image"] is not None
+def _choose(rows: Iterable[Row], count: int) -> list[tuple[str, Any]]:
+    """``count`` training photos by the hash of their group, and no more of them in memory at any time."""
+    best: dict[str, tuple[str, Any]] = {}  # hash to group and image
+    for row in rows:
+        if row["reason"] is None and row["source_image"] is not None and row["split"] == "train":
+            best[bytes_digest(f"references:{row['group_id']}".encode())] = (row["group_id"], row["source_image"])
+            if len(best) >= 2 * count + 1000:
+                best = dict(nsmallest(count, best.items()))
+    return [photo for _, photo in nsmallest(count, best.items())]
+
+
+def _read(images: RowImages, image: Any) -> np.ndarray | None:
+    """A photo's pixels; None for one that has gone or changed since it was checked: others say how good photos are."""
+    try:
+        return images.read(image)
+    except RowRejected:
+        return None

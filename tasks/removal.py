@@ -24,7 +24,7 @@ from tasks.backends.protocols import Embedder
 from tasks.composites import composite, feathered_alpha
 from tasks.profiles import RemovalParameters
 from tasks.removal_check import check_fill, check_gone, removal_crops
-from tasks.row_images import RowImages
+from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext
 
 EDIT_TYPE = "object_removal"
@@ -76,8 +76,7 @@ def remove_object(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     images = RowImages(context.roots, capacity=parameters.batch_size)
     settings = {name: value for name, value in asdict(parameters).items() if name != "batch_size"}
     recipe = canonical_json({"step": "remove_object", **settings})
-    regions = iter(context.rows)
-    while batch := list(islice(regions, parameters.batch_size)):
+    for batch in batches(context.rows, parameters.batch_size):
         rows = [_start(region, recipe, context.backend_ids) for region in batch]
         holes = [hole for row in rows if (hole := _open(row, images, parameters)) is not None]
         fills = call_batch(
@@ -122,7 +121,10 @@ def _open(row: Row, images: RowImages, parameters: RemovalParameters) -> _Hole |
                 Reason.REGION_TOO_LARGE, f"{share:.1%} of the image, at most {parameters.max_area_share:.1%}"
             )
         source = images.read(row["source_image"])
-        return _Hole(row, source, mask, feathered_alpha(mask, dilation_of(share, parameters), parameters.feather))
+        alpha = feathered_alpha(mask, dilation_of(share, parameters), parameters.feather)
+        if (alpha > 0).all():
+            raise RowRejected(Reason.REGION_TOO_LARGE, "grown by the dilation, it leaves nothing to fill it from")
+        return _Hole(row, source, mask, alpha)
     except RowRejected as rejected:
         row |= {"reason": str(rejected.reason), "detail": rejected.detail}
         return None

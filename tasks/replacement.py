@@ -8,7 +8,7 @@ one edit row: with its target and donor, or with the reason why there is none.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,14 @@ from tasks.gallery import Gallery, open_gallery
 from tasks.patches import cut
 from tasks.profiles import ReplacementParameters
 from tasks.removal import CARRIED
-from tasks.row_images import RowImages
+from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext
 
 EDIT_TYPE = "object_replacement"
 _BLACK = 8
 """Grey level up to which every pixel of a black output stays: a safety checker's answer, or an overflow's."""
+_SAME_LOOK = 4
+"""Differing bits of two crops' 64-bit hashes up to which they show the same thing, as in `catalog.duplicates`."""
 _DONOR = tuple(field.name for field in DONOR)
 
 
@@ -52,8 +54,7 @@ def replace_object(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     images = RowImages(context.roots, capacity=2 * parameters.batch_size)
     settings = {name: value for name, value in asdict(parameters).items() if name != "batch_size"}
     recipe = canonical_json({"step": "replace_object", "gallery": gallery.key, **settings})
-    chosen = _choose(context.rows, parameters)
-    while patches := list(islice(chosen, parameters.batch_size)):
+    for patches in batches(_choose(context.rows, parameters), parameters.batch_size):
         rows = [_start(patch, recipe, context.backend_ids) for patch in patches]
         _give_donors(rows, patches, gallery, parameters)
         opened = (_open(row, patch, images, parameters) for row, patch in zip(rows, patches, strict=True))
@@ -80,10 +81,14 @@ def _choose(patches: Iterator[Row] | Any, parameters: ReplacementParameters) -> 
 
 
 def _is_eligible(patch: Mapping[str, Any], parameters: ReplacementParameters) -> bool:
-    image = patch["source_image"]
-    area = patch["area"] or patch["bbox"][2] * patch["bbox"][3]
-    share = area / (image["width"] * image["height"])
-    return bool(parameters.min_area_share <= share <= parameters.max_area_share)
+    """Whether a region may be replaced: by its own size, and by that of the hole that takes away what is around it."""
+    image, (_, _, width, height) = patch["source_image"], patch["crop"]
+    all_pixels = image["width"] * image["height"]
+    region = patch["area"] or patch["bbox"][2] * patch["bbox"][3]
+    hole = region if parameters.hole == "region" and patch["area"] else width * height
+    if hole != region and (patch["num_instances"] or 1) > 1:
+        return False  # what stands between two towers would go with them
+    return bool(parameters.min_area_share <= region / all_pixels and hole / all_pixels <= parameters.max_area_share)
 
 
 def _number(what: str, patch: Mapping[str, Any], parameters: ReplacementParameters) -> int:
@@ -123,11 +128,15 @@ def _may_replace(other: Mapping[str, Any], patch: Mapping[str, Any], parameters:
         other["group_id"] != patch["group_id"]
         and other["split"] == patch["split"]  # what a held-out photo shows must not be seen in training
         and other["similarity"] <= parameters.max_similarity
-        and other["crop_hash"] != patch["crop_hash"]
+        and _differing_bits(other["crop_hash"], patch["crop_hash"]) > _SAME_LOOK  # an IVF-PQ similarity is an estimate
         and max(ratio, 1 / ratio) <= parameters.max_aspect_ratio
         and (other["dataset"] == patch["dataset"] or not parameters.same_dataset)
         and (parameters.donor_label == "any" or (same_label == (parameters.donor_label == "same")))
     )
+
+
+def _differing_bits(one: str, other: str) -> int:
+    return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
 def _open(row: Row, patch: Row, images: RowImages, parameters: ReplacementParameters) -> _Hole | None:

@@ -5,7 +5,6 @@ All scores of all candidates are kept. A score that a backend cannot give is nul
 
 import math
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from catalog.errors import RowRejected
 from catalog.schema import SCORE_NAMES
 from catalog.store import ShardWriter, read_rows
 from tasks.backends.calls import call_batch
-from tasks.profiles import ScoreParameters
-from tasks.row_images import RowImages
+from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext
 
 _SIDES = ("source", "target")
@@ -28,8 +26,23 @@ def score(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     known = _References(context.extra["references"])
     images = RowImages(context.roots, capacity=2 * parameters.batch_size)
     pairs = (row for row in context.rows if row["reason"] is None and row["vision_task"] == "image_editing")
-    while batch := list(islice(pairs, parameters.batch_size)):
-        yield from _score_batch(context, known, images, batch, parameters)
+    for batch in batches(pairs, parameters.batch_size):
+        gone = {row["pair_id"]: rejected for row in batch if (rejected := _gone(images, row)) is not None}
+        sound = [row for row in batch if row["pair_id"] not in gone]
+        scored = iter(_score_batch(context, known, images, sound)) if sound else iter(())
+        for row in batch:
+            rejected = gone.get(row["pair_id"])
+            yield next(scored) if rejected is None else _row(row, {}, [rejected], context.backend_ids)
+
+
+def _gone(images: RowImages, row: Row) -> RowRejected | None:
+    """Why a picture of a pair cannot be looked at; None where both can."""
+    try:
+        for side in _SIDES:
+            images.read(row[f"{side}_image"])
+    except RowRejected as rejected:
+        return rejected
+    return None
 
 
 class _References:
@@ -47,9 +60,7 @@ class _References:
         return self._own.get(group_id, [])
 
 
-def _score_batch(
-    context: StepContext, known: _References, images: RowImages, batch: list[Row], parameters: ScoreParameters
-) -> Iterator[Row]:
+def _score_batch(context: StepContext, known: _References, images: RowImages, batch: list[Row]) -> Iterator[Row]:
     # A photo is the source of its removals and the target of its additions: each distinct picture is scored once.
     pictures = {row[f"{side}_image"]["sha256"]: row[f"{side}_image"] for row in batch for side in _SIDES}
     owners = {row[f"{side}_image"]["sha256"]: row["group_id"] for row in batch for side in _SIDES}

@@ -55,11 +55,23 @@ def word_edits(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     images = RowImages(context.roots, capacity=2 * _BATCH)
     edits = iter(context.rows)
     while batch := list(islice(edits, _BATCH)):
+        batch = [_opened(images, edit) for edit in batch]
         pairs = [pair for edit in batch for pair in _pairs(edit, context.backend_ids)]
         words = _caption(context, images, batch, pairs)
         requests = {pair["pair_id"]: _request(edit, pair, words) for edit, pair in _zip(batch, pairs)}
         _instruct(context, [pair for pair in pairs if pair["reason"] is None], requests)
         yield from pairs
+
+
+def _opened(images: RowImages, edit: Row) -> Row:
+    """The edit, with the reason why where one of its pictures has gone or changed since it was made."""
+    if edit["reason"] is None:
+        try:
+            for side in ("source", "target"):
+                images.read(edit[f"{side}_image"])
+        except RowRejected as rejected:
+            return edit | {"reason": str(rejected.reason), "detail": rejected.detail}
+    return edit
 
 
 def _pairs(edit: Mapping[str, Any], backends: tuple[str, ...]) -> list[Row]:

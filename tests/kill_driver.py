@@ -25,7 +25,7 @@ from catalog.policies import Policy
 from catalog.workspace import Workspace
 from tasks.listing import open_source
 from tasks.profiles import Profile, read_profile
-from tasks.step_calls import _backend, _function
+from tasks.step_calls import find_function, load_role
 from tasks.steps import STEPS
 
 INFRA = Path(__file__).parents[1] / "infra"
@@ -88,9 +88,9 @@ def warm(profile: Profile) -> None:
 
     cv2.setNumThreads(1)
     for step in STEPS.values():
-        _function(step)
+        find_function(step)
         for role in step.roles:
-            _backend(profile, role)
+            load_role(profile, role)
     for source in profile.sources:
         reader = open_source(source)
         for record in islice(reader.read(), 8):

@@ -8,7 +8,9 @@ stands in for another.
 
 import importlib
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from catalog.errors import BackendError
 from tasks.backends.protocols import Backend
@@ -111,3 +113,26 @@ def _check_options(role: str, name: str, backend_class: type, options: dict[str,
         raise BackendError(
             f"{role} {name!r} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}"
         )
+    constructor: Any = backend_class.__init__  # type: ignore[misc]
+    for option, hint in get_type_hints(constructor).items():
+        if option in options and not _fits(options[option], hint):
+            kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+            raise BackendError(f"{role} {name!r}: {option} must be of type {kind}. Got {options[option]!r:.80}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value from TOML or JSON is of a constructor argument's type; finite, and of a size that C takes."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint is Any or hint is None or hint is type(None):
+        return hint is Any or value is None
+    if hint in (int, float):
+        numbers = (int, float) if hint is float else (int,)
+        sound = isinstance(value, numbers) and not isinstance(value, bool)
+        return sound and (isinstance(value, float) or abs(value) < 2**63)
+    kind = get_origin(hint) or hint
+    if kind is Literal:
+        return value in get_args(hint)
+    if kind in (Sequence, list, tuple):
+        return isinstance(value, list | tuple) and all(_fits(one, (get_args(hint) or (Any,))[0]) for one in value)
+    return isinstance(value, kind)

@@ -8,7 +8,8 @@ An image inside an archive has a name of its own in the records:
 * ``train.parquet#17/source_img``: row 17 of a column. Parquet encodes and compresses its pages, so that an image has
   no bytes of its own in the file.
 
-Of the last two the reader's ``fetch`` gives the bytes, and the ingest step copies them into its own tar.
+A ``#`` in the archive's own path is written ``%23``, a ``%`` then ``%25``. Of the last two the reader's ``fetch``
+gives the bytes, and the ingest step copies them into its own tar.
 """
 
 import re
@@ -34,35 +35,49 @@ class Location:
 
 def stretch_name(path: str, offset: int, length: int, member: str) -> str:
     """The name of an image that is ``length`` bytes at ``offset`` of an archive."""
-    return f"{path}#{offset}+{length}/{member}"
+    return f"{_quoted(path)}#{offset}+{length}/{member}"
 
 
 def member_name(path: str, member: str) -> str:
     """The name of a compressed member of a zip."""
-    return f"{path}#/{member}"
+    return f"{_quoted(path)}#/{member}"
 
 
 def cell_name(path: str, row: int, column: str) -> str:
     """The name of an image in a row (from 0) of a Parquet file."""
-    return f"{path}#{row}/{column}"
+    return f"{_quoted(path)}#{row}/{column}"
 
 
 def parse_member(file: str) -> tuple[str, str] | None:
     """(zip, member) of a compressed member's name."""
     match = _MEMBER.fullmatch(file)
-    return (match["path"], match["member"]) if match else None
+    return (_plain(match["path"]), match["member"]) if match else None
 
 
 def parse_cell(file: str) -> tuple[str, int, str] | None:
     """(Parquet file, row, column) of a cell's name."""
     match = _CELL.fullmatch(file)
-    return (match["path"], int(match["row"]), match["column"]) if match else None
+    return (_plain(match["path"]), int(match["row"]), match["column"]) if match else None
 
 
 def locate_packed(file: str) -> Location:
     """Where an image with one of the names above is; any other name is a file of its own."""
-    match = _STRETCH.fullmatch(file)
-    if match:
-        return Location(match["path"], int(match["offset"]), int(match["length"]))
+    stretch = locate_stretch(file)
+    if stretch != Location(file):
+        return stretch
     container = parse_member(file) or parse_cell(file)
     return Location(container[0], is_plain=False) if container else Location(file)
+
+
+def locate_stretch(file: str) -> Location:
+    """Where an image is that is a stretch of an archive; any other name is a file of its own."""
+    match = _STRETCH.fullmatch(file)
+    return Location(_plain(match["path"]), int(match["offset"]), int(match["length"])) if match else Location(file)
+
+
+def _quoted(path: str) -> str:
+    return path.replace("%", "%25").replace("#", "%23")
+
+
+def _plain(path: str) -> str:
+    return path.replace("%23", "#").replace("%25", "%")

@@ -1,9 +1,10 @@
 """Referring phrases from class names, for datasets that have none: given only where geometry makes them certain."""
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from tasks.records_check import finite_numbers
 
 _STUFF_SUFFIX = re.compile(r"(-(merged|other|stuff))+$")
 _MATERIAL = re.compile(r"(wall|floor|ceiling)-([a-z]+)")
@@ -58,9 +59,8 @@ def _horizontal_span(box: Any) -> tuple[float, float] | None:
     """(left, right) of a box; None where it is malformed."""
     if not isinstance(box, list | tuple) or len(box) != 4:
         return None
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in box):
-        return None
-    return float(box[0]), float(box[0] + box[2])
+    numbers = finite_numbers(box)
+    return (numbers[0], numbers[0] + numbers[2]) if numbers is not None else None
 
 
 def _clear_of_others(spans: list[tuple[float, float] | None], sign: int) -> int | None:

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from catalog.errors import RowRejected, SourceError
 from catalog.images import read_source_file
-from tasks.readers.locations import Location, locate_packed
+from tasks.readers.locations import Location, locate_stretch
 from tasks.readers.reader_options import complete_options, require_flag
 from tasks.readers.records import FileReader, SourceImage
 from tasks.readers.sa1b_archive import read_archive
@@ -64,7 +64,7 @@ class Sa1bReader(FileReader):
 
     def locate(self, file: str) -> Location:
         """Where a photo is: in its own file, or in an archive."""
-        return locate_packed(file) if self.options["packed"] else Location(file)
+        return locate_stretch(file) if self.options["packed"] else Location(file)
 
 
 def _read(folder: Path, name: PurePosixPath) -> bytes | str:

@@ -99,6 +99,10 @@ TASKS: dict[str, tuple[dict[str, Any], Reason]] = {
         Reason.MALFORMED_RECORD,
     ),
     "tiny_region": ({"Polygons": [[[[5, 5], [6, 5], [6, 6]]]]}, Reason.REGION_TOO_SMALL),
+    "endless_outline": ({"Polygons": [[[[0, 0], [95, 95]] * 5000]]}, Reason.POLYGON_TOO_LONG),
+    "markup": ({"phrase": "ball <img src=x onerror=alert(1)>"}, Reason.BAD_ENCODING),
+    "hidden_words": ({"phrase": "ball \u202e\u200b"}, Reason.BAD_ENCODING),
+    "huge_number": ({"Polygons": [[[[10**400, 0], [95, 95], [0, 95]]]]}, Reason.OUT_OF_RANGE),
     "huge_region": ({"Polygons": [[[[0, 0], [95, 0], [95, 95], [0, 95]]]]}, Reason.REGION_TOO_LARGE),
 }
 """What is wrong with the annotation."""

@@ -24,7 +24,7 @@ from checkpoints.lama import save_tiny_lama
 from checkpoints.open_clip import WIDTH, save_open_clip
 from checkpoints.paint_by_example import save_paint_by_example
 
-from catalog.errors import RowRejected
+from catalog.errors import BackendError, RowRejected
 from catalog.reasons import Reason
 from tasks.backends.calls import call_batch
 from tasks.backends.laion_heads import MLP_WIDTHS
@@ -333,3 +333,17 @@ def test_embedded_backends_import_no_torch() -> None:
 def test_importing_the_registry_loads_no_backend_library() -> None:
     code = "import sys, tasks.backends.registry\nassert not {'cv2', 'faiss', 'scipy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("value", ["x", 1.5, True, [1], {"a": 1}, 10**30, float("nan")], ids=repr)
+@pytest.mark.parametrize(("role", "name"), [(role, name) for role, names in ROLES.items() for name in names])
+def test_an_option_of_another_type_is_one_sentence(role: str, name: str, value: Any) -> None:
+    module, _, attribute = ROLES[role][name].partition(":")
+    backend_class = getattr(importlib.import_module(module), attribute)
+    for option, given in inspect.signature(backend_class).parameters.items():
+        if isinstance(given.default, type(value)):
+            continue  # of the right type; its range is the backend's own business
+        try:
+            load_backend(role, name, **{option: value})
+        except BackendError as error:
+            assert "\n" not in str(error)

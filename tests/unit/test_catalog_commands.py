@@ -351,3 +351,27 @@ def test_a_home_that_is_a_file_is_one_sentence(tmp_path: Path, monkeypatch: Any,
     assert capsys.readouterr().err == (
         f"error: IEIW_HOME must name a folder, but {file} is a file: name another or unset it\n"
     )
+
+
+def test_clean_removes_what_was_made_and_no_dataset(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("IEIW_HOME", str(tmp_path))
+    made = [
+        "catalog/tables/pairs/k.parquet",
+        "catalog/mix.parquet",
+        "catalog/roots.json",
+        "data/edits/k.tar",
+        "runs/r/c",
+    ]
+    kept = ["data/VGPhraseCut_v0/images/1.jpg", "data/answers/a.json", "data/edits.txt", "catalog/notes.txt"]
+    for name in (*made, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").write_text("x")
+    (tmp_path / "data" / "pairs").symlink_to(tmp_path / "elsewhere")
+    assert main(["clean", "--dry-run"]) == 0
+    assert all((tmp_path / name).exists() for name in (*made, *kept))
+    assert main(["clean"]) == 0
+    assert not any((tmp_path / name).exists() for name in made) and not (tmp_path / "data" / "pairs").is_symlink()
+    assert all((tmp_path / name).exists() for name in (*kept, "elsewhere/precious"))
+    assert "catalog/mix.parquet" in capsys.readouterr().out

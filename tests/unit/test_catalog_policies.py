@@ -35,7 +35,7 @@ def test_packaged_policies_are_valid_and_named_like_their_files() -> None:
     for path in files:
         policy = Policy.read(path)
         assert policy.name == path.stem
-        assert policy.conditions and policy.description
+        assert policy.description and bool(policy.conditions) == (policy.name != "everything")
 
 
 def test_the_papers_thresholds() -> None:
@@ -321,7 +321,7 @@ def test_a_torn_or_foreign_shard_is_one_sentence(workspace: Workspace, make_buil
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"PAR1" + bytes(200) + whole[204:]):
         path.write_bytes(damaged)
-        with pytest.raises(ShardError, match="verify"):
+        with pytest.raises(ShardError, match=r"verify|run the build again"):
             decide(workspace, "build-ieiw", make_policy(LOW))
     path.unlink()
     with pytest.raises(ShardError, match="no shard at"):
@@ -340,3 +340,13 @@ def test_every_score_can_be_looked_at(workspace: Workspace, make_build: Any, mak
     make_build(workspace, [make_pair("a")], [{"pair_id": "a", **dict.fromkeys(SCORE_NAMES, 1.0)}])
     conditions = [{"name": name, "score": name, "minimum": 1.0} for name in SCORE_NAMES]
     assert decide(workspace, "build-ieiw", make_policy(*conditions)).num_accepted == 1
+
+
+def test_a_policy_for_other_scorers_is_refused() -> None:
+    policy = Policy.read(INFRA / "paper.toml")
+    policy.check_scorers(["aesthetic_scorer=laion-mlp@1", "pair_similarity=histogram@1"], "b")
+    with pytest.raises(PolicyError, match=r"thresholds for aesthetic_scorer laion-linear or laion-mlp, but image-stat"):
+        policy.check_scorers(["aesthetic_scorer=image-statistics@1"], "b")
+    assert Policy.from_dict(policy.as_dict()) == policy
+    with pytest.raises(PolicyError, match="unknown keys: inpainter"):
+        Policy.parse({**policy.as_dict(), "condition": [], "scorers": {"inpainter": ["lama"]}}, "here")

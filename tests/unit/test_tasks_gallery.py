@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from catalog.digests import bytes_digest
 from catalog.errors import BackendError, RowRejected, ShardError
 from catalog.images import decode_image
 from catalog.manifests import Manifest, write_manifest
@@ -45,9 +46,10 @@ def patch(number: int, embedding: Any = None, **given: Any) -> dict[str, Any]:
         "name": "red cup",
         "bbox": [10.0, 10.0, 40.0, 40.0],
         "area": 1600,
+        "num_instances": 1,
         "crop": [8, 8, 44, 44],
         "aspect": 1.0,
-        "crop_hash": f"{number:016x}",
+        "crop_hash": bytes_digest(str(number).encode())[:16],
         "embedding": embedding,
         "backends": ["embedder=e@1"],
         "reason": None,
@@ -203,6 +205,7 @@ ORIGINAL = patch(1)
         ({"split": "val"}, {}),
         ({"similarity": 0.98}, {}),
         ({"crop_hash": ORIGINAL["crop_hash"]}, {}),
+        ({"crop_hash": f"{int(ORIGINAL['crop_hash'], 16) ^ 0b1000100000010001:016x}"}, {}),
         ({"aspect": 1.6}, {}),
         ({"aspect": 1 / 1.6}, {}),
         ({"label": "dog"}, {"donor_label": "same"}),
@@ -241,11 +244,15 @@ def test_donors_are_among_the_nearest_eligible_and_follow_the_seed():
 
 
 def test_so_many_regions_of_a_photo_and_only_eligible_ones():
-    regions = [patch(1, region_id=f"r{number}", area=area) for number, area in enumerate([1600, 10, 1500, 19000, 1400])]
+    regions = [patch(1, region_id=f"r{number}", area=area) for number, area in enumerate([1600, 10, 1500, 1600, 1400])]
+    regions[3] |= {"crop": [0, 0, 190, 95]}  # thin, and its box nearly everything
+    regions.append(patch(1, region_id="r5", area=1600, num_instances=2))  # what stands between them would go, too
     for per_photo in (1, 2, 5):
         chosen = list(_choose(regions, ReplacementParameters(per_photo=per_photo)))
         assert len(chosen) == min(per_photo, 3)
         assert {region["region_id"] for region in chosen} <= {"r0", "r2", "r4"}
+    outlined = list(_choose(regions, ReplacementParameters(per_photo=9, hole="region")))
+    assert [region["region_id"] for region in outlined] == ["r0", "r2", "r3", "r4", "r5"]
 
 
 @pytest.mark.parametrize(
