@@ -16,7 +16,7 @@ from typing import Any
 
 from catalog.digests import bytes_digest, value_digest
 from catalog.errors import ConfigError, RowRejected
-from catalog.manifests import Manifest, check_name, write_manifest
+from catalog.manifests import Manifest, check_build_name, write_manifest
 from catalog.reasons import Reason
 from catalog.roots import record_root
 from catalog.store import STORE_ROOT, Shard, shard_key, sweep_store, write_shard
@@ -58,7 +58,7 @@ class CrawlRequest:
     """Ask nobody: take what the archive and the disk have."""
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        check_build_name(self.name)
         if self.again not in AGAIN:
             raise ConfigError(f"what is fetched again must be one of {', '.join(AGAIN)}. Got {self.again!r}")
         if self.offline and self.again != "never":
