@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.requirements
 SERVERS := .venv-lama-cleaner/.requirements .venv-iopaint/.requirements
 PACKAGES_OF := import sysconfig; print(sysconfig.get_path("purelib"))
+JOBS ?= 2
 PACKAGES := catalog tasks trainer evaluation flows
 
 export DO_NOT_TRACK := 1
@@ -47,8 +48,8 @@ demo: $(STAMP) ## the whole chain on real photos, on a CPU
 server: $(STAMP) ## a local Prefect server and worker, until Ctrl-C
 	@$(BIN)/python -m flows.local_server
 
-test: $(STAMP) $(SERVERS) ## all tests; T=path or T='-k name' picks some
-	$(BIN)/python -m pytest $(T)
+test: $(STAMP) $(SERVERS) ## all tests, JOBS (2) files at a time; T=path or T='-k name' picks some
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 check: $(STAMP) ## ruff, mypy, layers between packages, README against the code
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
+from catalog.durable import read_stretch
 from catalog.errors import RowRejected
 from catalog.jpeg import decode_plain_jpeg, plain_jpeg_size, reduce_in_pillow
 from catalog.reasons import Reason
@@ -95,7 +96,7 @@ def read_source_file(root: Path, file: str, offset: int = 0, length: int | None 
         if size > MAX_BYTES:
             raise RowRejected(Reason.FILE_TOO_LARGE, f"{file!r} has {size} bytes; at most {MAX_BYTES}")
         try:
-            data = os.pread(descriptor, size, offset)
+            data = read_stretch(descriptor, offset, size)
         except OSError as error:
             raise RowRejected(Reason.UNREADABLE_FILE, f"{file!r}: {error.strerror}") from error
     if len(data) != size:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.digests import bytes_digest
-from catalog.durable import claim, publish, write_all
+from catalog.durable import claim, publish, read_stretch, write_all
 from catalog.errors import ConfigError, MixError, RowRejected, ShardError
 from catalog.reasons import Reason
 from catalog.store import STORE_ROOT
@@ -128,7 +128,7 @@ def read_image_bytes(roots: Roots, image: Mapping[str, Any]) -> bytes:
     except OSError as error:
         raise RowRejected(Reason.UNREADABLE_FILE, f"{file}: {error.strerror}") from error
     try:
-        data = os.pread(descriptor, image["length"], image["offset"])
+        data = read_stretch(descriptor, image["offset"], image["length"])
     except OSError as error:
         raise RowRejected(Reason.UNREADABLE_FILE, f"{file}: {error.strerror}") from error
     finally:

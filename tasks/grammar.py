@@ -100,6 +100,8 @@ def _parsed(phrase: str) -> Phrase:
     text = clean(phrase)
     if not any(word.strip("'\"") not in _EMPTY and any(map(str.isalnum, word)) for word in text.split()):
         raise RowRejected(Reason.EMPTY_PHRASE, "the phrase names nothing")
+    if set(text.split()) <= _PRONOUNS:
+        raise RowRejected(Reason.EMPTY_PHRASE, f"{text!r:.40} names nothing: it stands for a name")
     return parse(text)
 
 

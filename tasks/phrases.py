@@ -31,11 +31,14 @@ COLOURS = _words(
 _PLAIN_COLOURS = COLOURS - _words("orange gold silver tan light dark")
 """Never the name of a thing."""
 DETERMINERS = _words(
-    """the a an this that these those his her its their my your our some any all both every each no another either
+    """the a an this that these those his her its their my your our some any all both every each another either
     neither several many few lots such what which whose one two three four five six seven eight nine ten eleven
     twelve it him them me us you i he she they someone something everyone everything himself herself itself
     themselves who"""
 )
+_SIZES = _words("big bigger biggest small smaller smallest large larger largest little tall taller tallest tiny huge")
+_FINITE = _words("is are was were")
+_RELATIVE = _words("that which who whose where while as there")
 POSITIONS = _words("left right middle center centre top bottom")
 _BARE = _words(
     """front top back fire display bat home night left right forward backward up down away together close low high
@@ -135,6 +138,7 @@ def parse(text: str) -> Phrase:
     """Take a cleaned phrase apart. A phrase that begins with a relation ("in white") is of "one"."""
     words = text.split()
     words = [_VERBS.get(word, word) if place else word for place, word in enumerate(words)]
+    words = _with_relative(words)
     end = next((place for place in range(len(words)) if _relation(words, place)), len(words))
     if end == 0 and words[0] not in _RESTING | _PLAIN | {"like", "past", "before", "after"}:
         head = ["one"]
@@ -147,13 +151,21 @@ def parse(text: str) -> Phrase:
     while len(head) > 1 and head[0] in DETERMINERS and not _is_amount(head):
         determiner = f"{determiner} {head[0]}".strip() if determiner in ("all", "both") else head[0]
         head = head[1:]
-    if set(head) <= _PLAIN_COLOURS | {"and"}:
+    if set(head) <= _PLAIN_COLOURS | _SIZES | {"and"}:
         head = [*head, "one"]
     elif head[0] in POSITIONS and len(head) == 1 and not tail:
         head, position = ["one"], place_in_words(head[0])
     if determiner == "another":
         determiner, head = "", ["other", *head]
     return Phrase(tuple(head), determiner, " ".join(filter(None, [_with_articles(tail, head[-1]), position])))
+
+
+def _with_relative(words: list[str]) -> list[str]:
+    """A sentence as the name of a thing: "dog is brown" as "dog that is brown"."""
+    for place, word in enumerate(words):
+        if place and word in _FINITE and not _RELATIVE & {*words[:place]}:
+            return [*words[:place], "that", *words[place:]]
+    return words
 
 
 def subject(caption: str) -> str:

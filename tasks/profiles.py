@@ -55,7 +55,8 @@ class IngestParameters:
     max_phrase_length: int = 200
     """Characters; a longer referring phrase is rejected."""
     require_phrase: bool = True
-    """False keeps regions that no phrase refers to (SA-1B, OpenImages): a captioner words them when they are edited."""
+    """False keeps regions that no phrase refers to (SA-1B, OpenImages): they can be replaced, when a captioner words
+    them, and serve as donors. A removal needs a phrase, and says so in its row."""
 
     def __post_init__(self) -> None:
         _require_positive(self.max_phrase_length, "max_phrase_length of [ingest]")

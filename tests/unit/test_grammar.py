@@ -400,3 +400,23 @@ def test_an_answer_names_its_object(edit_type: str, given: dict[str, str], good:
 
 def test_other_edits_need_no_object() -> None:
     check_worded("make it 50 % brighter", InstructionRequest(edit_type="photo_request"))
+
+
+@pytest.mark.parametrize(
+    ("phrase", "removal", "addition"),
+    [
+        ("dog is brown", "remove the dog that is brown", "add a dog that is brown"),
+        ("no parking sign", "remove the no parking sign", "add a no parking sign"),
+        ("big", "remove the big one", "add a big one"),
+    ],
+)
+def test_sentences_sizes_and_names_with_no(phrase: str, removal: str, addition: str) -> None:
+    assert removal_instruction(phrase) == removal
+    assert addition_instruction(phrase) == addition
+
+
+@pytest.mark.parametrize("phrase", ["it", "them", "He"])
+def test_a_pronoun_names_nothing(phrase: str) -> None:
+    with pytest.raises(RowRejected) as caught:
+        removal_instruction(phrase)
+    assert caught.value.reason is Reason.EMPTY_PHRASE
