@@ -136,6 +136,7 @@ def _mix(options: argparse.Namespace, workspace: Workspace) -> int:
         return 0
     _say(f"Mix {plan.name} of {', '.join(builds)}, policy {policy.name} v{policy.version}, seed {plan.seed}\n")
     _say(reports.mix_table(summary))
+    _say("\n" + reports.table_1(summary))
     _say(f"\n{summary.num_train} training samples, {summary.num_val} val and {summary.num_test} test rows in {output}")
     return 0
 

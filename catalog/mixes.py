@@ -7,7 +7,7 @@ effective sample counts; the official code repeats and thins datasets likewise).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from catalog.decisions import Decision, decide
 from catalog.duplicates import photos_that_look_barred
 from catalog.errors import MixError
 from catalog.manifests import Manifest, read_manifest
+from catalog.mix_amounts import count_draws
 from catalog.mix_plans import MixPlan, MixSource
 from catalog.parquet_streams import write_stream
 from catalog.policies import Policy
@@ -36,7 +37,10 @@ class SourceCount:
     """What became of one source of the mix. ``available`` is the sum of the other counts but ``drawn``."""
 
     name: str
+    vision_task: str | None
+    """That the source's filter names."""
     weight: float
+    """Draws of an epoch per training pair: as the mix file has it, or what its amounts come to."""
     available: int
     """Usable pairs that belong to the source."""
     rejected: int
@@ -48,7 +52,7 @@ class SourceCount:
     val: int
     test: int
     drawn: int
-    """Training samples: the weight times ``train``."""
+    """Training samples, see `mix_amounts.count_draws`."""
 
     @property
     def accepted(self) -> int:
@@ -109,10 +113,8 @@ def build_mix(
             connection,
             "mix_quotas",
             ordinals=list(range(len(plan.sources))),
-            passes=[source.passes for source in plan.sources],
-            remainders=[
-                source.remainder(count.train) for source, count in zip(plan.sources, summary.sources, strict=True)
-            ],
+            passes=[source.drawn // max(1, source.train) for source in summary.sources],
+            remainders=[source.drawn % max(1, source.train) for source in summary.sources],
         )
         run_query(connection, "mix_draws", seed=str(plan.seed))
         share_roots(workspace, (row["root"] for row in fetch_rows(connection, load_sql("mix_roots"))), output.parent)
@@ -167,10 +169,13 @@ def _count(connection: duckdb.DuckDBPyConnection, plan: MixPlan, output: Path) -
     rows = fetch_rows(connection, load_sql("mix_counts"))
     if unknown := sorted({str(row["split"]) for row in rows} - set(SPLITS)):
         raise MixError(f"a pair's split must be one of {', '.join(SPLITS)}. Got {', '.join(unknown)}: build again")
-    sources = tuple(
+    counts = [
         _count_source(source, [row for row in rows if row["ordinal"] == ordinal])
         for ordinal, source in enumerate(plan.sources)
-    )
+    ]
+    _refuse_unfed(plan, counts)
+    draws = count_draws(plan, [count.train for count in counts])
+    sources = tuple(_with_draws(plan, *values) for values in zip(plan.sources, counts, draws, strict=True))
     _refuse_empty(plan, sources)
     return MixSummary(
         output=output,
@@ -189,6 +194,7 @@ def _count_source(source: MixSource, rows: list[dict[str, Any]]) -> SourceCount:
     train = total(split="train", fate="accepted")
     return SourceCount(
         name=source.name,
+        vision_task=source.vision_task,
         weight=source.weight,
         available=total(),
         rejected=total(fate="rejected"),
@@ -196,20 +202,29 @@ def _count_source(source: MixSource, rows: list[dict[str, Any]]) -> SourceCount:
         train=train,
         val=total(split="val", fate="accepted"),
         test=total(split="test", fate="accepted"),
-        drawn=source.passes * train + source.remainder(train),
+        drawn=0,
     )
 
 
-def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
+def _with_draws(plan: MixPlan, source: MixSource, count: SourceCount, drawn: int) -> SourceCount:
+    as_written = source.count is None and source.share is None and source.vision_task not in dict(plan.quotas)
+    weight = source.weight if as_written else drawn / max(1, count.train) / plan.epochs
+    return replace(count, drawn=drawn, weight=weight)
+
+
+def _refuse_unfed(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
     empty = []
     for source, count in zip(plan.sources, counts, strict=True):
-        if count.train == 0 and source.weight > 0 and not source.allow_empty:
+        if count.train == 0 and source.draws and not source.allow_empty:
             empty.append(f"{source.name} ({count.available} pairs, {count.accepted} accepted, 0 in train)")
     if empty:
         raise MixError(
             f"a source of the mix must have pairs to train on. None in: {_some(empty)}; mend its filter, "
             "build its data, or set allow_empty = true"
         )
+
+
+def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
     if plan.held_out:
         if not any(count.val or count.test for count in counts):
             raise MixError(f"mix {plan.name!r} must have a row to evaluate on, but holds none: build more data")

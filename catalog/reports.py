@@ -10,6 +10,13 @@ from catalog.revocation import Revocation
 from catalog.verification import Verification
 
 _BAR = 30  # characters of a full bar
+TABLE_1 = {
+    "keypoint_detection": 245_000,
+    "segmentation": 239_000,
+    "image_enhancement": 46_000,
+    "image_editing": 425_000,
+}
+"""The paper's effective training samples by vision task."""
 _NUM_NAMED = 10
 
 
@@ -71,6 +78,21 @@ def mix_table(summary: MixSummary) -> str:
     return text_table(
         ["mix source", "available", "accepted", "barred", "train", "weight", "drawn", "val", "test"], rows
     )
+
+
+def table_1(summary: MixSummary) -> str:
+    """Training samples by vision task beside the paper's table 1; sources that name no task share a line."""
+    drawn = dict.fromkeys([*TABLE_1, None], 0)
+    for one in summary.sources:
+        drawn[one.vision_task] += one.drawn
+    tasks = [task for task in drawn if drawn[task] or task]
+    total = sum(TABLE_1.values())
+    rows = [
+        [task or "(any)", drawn[task], drawn[task] / max(1, summary.num_train)]
+        + ([TABLE_1[task], TABLE_1[task] / total] if task else [None, None])
+        for task in tasks
+    ]
+    return text_table(["vision task", "drawn", "share", "table 1", "its share"], rows)
 
 
 def build_counts(counts: BuildCounts) -> str:
