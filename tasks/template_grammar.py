@@ -106,10 +106,10 @@ _SEGMENTATION: Rules = {
         "Reply by shading the spot {color}",
     ),
     "rest": ("the rest as before", "all else untouched", "no other change"),
-    "and_keep": ("", "", " and change nothing else", " without touching the background", " and leave the rest alone"),
+    "and_keep": ("", "", " and change nothing else", " without touching any other part", " and leave the rest alone"),
     "keep": (
         *("", "", "", "", " and change nothing else", ", leaving the rest as it is", "; all other pixels stay"),
-        *(" without touching the background", " while everything else remains", ", nothing more", " and stop there"),
+        *(" without touching any other part", " while everything else remains", ", nothing more", " and stop there"),
     ),
 }
 
