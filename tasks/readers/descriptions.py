@@ -60,6 +60,7 @@ DESCRIPTIONS: Mapping[str, Description] = MappingProxyType(
         "omniedit": Description("edit pairs, seven kinds", "Parquet files: src_img, edited_img, edited_prompt_list"),
         "openimages": Description("regions: 350 classes with masks", "tables (.csv), photos and mask PNGs"),
         "pascal_context": Description(_CLASSES, "VOC2010/ with JPEGImages/, trainval/*.mat, labels.txt"),
+        "photo_requests": Description("edit pairs: photo requests", "the workspace of a crawl: catalog/, data/"),
         "phrasecut": Description(_PHRASES, "refer_<split>.json, image_data_split.json, images/"),
         "reds": Description(_DEBLUR, "{train,val}_blur/ and {train,val}_sharp/, or {train,val}/{blur,sharp}"),
         "refclef": Description(_PHRASES, "refclef/{instances.json, refs(unc).p}, images/saiapr_tc-12/"),
