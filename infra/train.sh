@@ -7,6 +7,7 @@
 #   JOB_ID          the same word on each node, another one for each job
 #   RANKS_PER_NODE  ranks on this node; default: one per GPU
 #   MAX_RESTARTS    how often torchrun starts all ranks again after one was lost; default 3
+#   LOCAL_ADDRESS   address of this node, where the others cannot reach it by its name
 #   PYTHON          default: the environment's, .venv/bin/python
 #
 # The run folder and the catalog must be on a file system that all nodes share. SIGTERM makes each rank finish its step;
@@ -20,4 +21,5 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 exec "${PYTHON:-$here/.venv/bin/python}" -m torch.distributed.run \
     --nnodes="$NUM_NODES" --nproc_per_node="${RANKS_PER_NODE:-gpu}" --max-restarts="${MAX_RESTARTS:-3}" \
     --rdzv-backend=c10d --rdzv-endpoint="$RENDEZVOUS" --rdzv-id="$JOB_ID" \
+    ${LOCAL_ADDRESS:+--local-addr="$LOCAL_ADDRESS"} \
     "$here/trainer/main.py" "$@"

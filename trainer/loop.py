@@ -25,8 +25,8 @@ from trainer.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     remove_rests,
-    save_checkpoint,
 )
+from trainer.checkpoint_writer import CheckpointWriter
 from trainer.config import LATENT_STRIDE, TINY_MODEL, TrainingConfig
 from trainer.data import MicroBatches, TrainingSamples, make_loader
 from trainer.latent_cache import LatentCache, cache_key
@@ -54,7 +54,7 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
     plan = TrainingPlan(mix, () if config.image_condition else ("source_caption", "target_caption"))
     roots = Roots.read(mix.parent / "roots.json")
     ranks_of_run = start_ranks(config.device, config.rank_timeout)
-    with ranks_of_run as ranks, exact_arithmetic(config), StopRequest() as stop:
+    with ranks_of_run as ranks, exact_arithmetic(config), StopRequest() as stop, CheckpointWriter() as writer:
         # Networks, optimizer and moving average, as they were after the newest checkpoint.
         _check_batch(config, ranks)
         checkpoint = _choose_checkpoint(folder, config, plan.sha256, may_resume=may_resume)
@@ -134,7 +134,7 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
                 if state is not None:
                     log.flush()
                     keep = {"keep_last": config.keep_last, "keep_every": config.keep_every}
-                    save_checkpoint(folder.checkpoints, step, state, identity, **keep)
+                    writer.save(folder.checkpoints, step, state, identity, **keep)
             if pictures is not None and (step % config.pictures_every == 0 or step == config.num_steps):
                 with learner.averaged() as averaged:
                     picture = pictures.make(averaged)
@@ -142,6 +142,7 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
                     write_picture(folder.picture(step), picture)
                     log.add_picture(step, picture)
 
+        writer.wait()
         averages = learner.averages() if step == config.num_steps else {}
         finished = None
         if log is not None and progress is not None:

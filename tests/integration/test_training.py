@@ -265,7 +265,7 @@ def test_two_agents_with_a_real_rendezvous_are_two_ranks_of_one_run(two_ranks: P
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     nodes = {"NUM_NODES": "2", "RENDEZVOUS": f"127.0.0.1:{port}", "JOB_ID": "test", "RANKS_PER_NODE": "1"}
-    nodes |= {"PYTHON": sys.executable, "MAX_RESTARTS": "0"}
+    nodes |= {"PYTHON": sys.executable, "MAX_RESTARTS": "0", "LOCAL_ADDRESS": "127.0.0.1"}
     output = tmp_path / "run"
     arguments = [str(ROOT / "infra" / "train.sh"), *command(mix, output, 1)[3:]]
     agents = [start(arguments, tmp_path, **nodes) for _ in range(2)]
