@@ -18,10 +18,11 @@ from catalog.provenance import trace_making
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.revocation import read_tombstones, revoked_pairs
 from catalog.roots import Roots
-from catalog.schema import MIX, PAIRS, REGIONS, SCORES, VERDICTS
+from catalog.schema import MIX, PAIRS, REGIONS, REQUESTS, SCORES, VERDICTS
 from catalog.store import STORE_ROOT, read_metadata
 from catalog.workspace import Workspace
 
+_TABLES = {"pairs": PAIRS, "scores": SCORES, "regions": REGIONS, "requests": REQUESTS}
 _BLOCK = 512  # tar's unit: the header right before a member's bytes
 _NUM_NAMED = 5
 
@@ -39,9 +40,9 @@ def explain(
 
     Returns:
         Keys ``builds``, ``pair``, ``source_image``, ``target_image``, ``donor_image`` (place, file, tar member),
-        ``edit_area`` (pixels and share), ``region``, ``scores``, ``verdicts`` (per policy, each condition with value
-        and threshold), ``mixes`` (per mix file, its draws), ``group`` (other pairs of the same photo), ``withdrawals``
-        (tombstones that reach it) and ``making`` (`provenance.trace_making`).
+        ``edit_area`` (pixels and share), ``region``, ``request`` (a photo request's row), ``scores``, ``verdicts``
+        (per policy, each condition with value and threshold), ``mixes`` (per mix file, its draws), ``group`` (other
+        pairs of the same photo), ``withdrawals`` (tombstones that reach it) and ``making`` (`provenance.trace_making`).
 
     Raises:
         UserError: no pair, or several pairs begin so.
@@ -50,12 +51,14 @@ def explain(
     found = _find(workspace, builds, pair_id)
     manifest, row = found[0]
     with open_database() as connection:
-        for table, schema in (("pairs", PAIRS), ("scores", SCORES), ("regions", REGIONS)):
+        for table, schema in _TABLES.items():
             open_table(connection, table, manifest.paths(workspace, table), schema)
         scores = _first(connection, "SELECT * FROM scores WHERE pair_id = $key", row["pair_id"])
         of_region = "SELECT * FROM regions WHERE region_id = $key"
         region = _first(connection, of_region, row["region_id"])
         donor_region = _first(connection, of_region, row["donor"] and row["donor"]["region_id"])
+        result_id = row["region_id"].partition("/")[2] if row["edit_type"] == "photo_request" else None
+        request = _first(connection, "SELECT * FROM requests WHERE result_id = $key", result_id)
         sql = (
             "SELECT pair_id, vision_task, edit_type, reason FROM pairs "
             "WHERE group_id = $group AND pair_id <> $key ORDER BY pair_id"
@@ -72,6 +75,7 @@ def explain(
         "donor_image": _locate(places, row["donor"] and row["donor"]["source_image"]),
         "region": region,
         "donor_region": donor_region,
+        "request": request,
         "scores": scores,
         "verdicts": _verdicts(workspace, manifest.name, row, scores),
         "mixes": _draws(workspace, row["pair_id"]),

@@ -19,6 +19,7 @@ def in_words(explanation: dict[str, Any]) -> str:
         ("dataset", f"{pair['dataset']}, licence {pair['licence'] or 'not given'}"),
         ("photo", f"{pair['group_id']}, split {pair['split']}"),
         ("region", f"{pair['region_id']}: {pair['phrase'] or pair['label'] or 'no words'}"),
+        ("page", _page_words(explanation["request"])),
         ("region area", f"{region['area']} pixels" if region.get("area") else None),
         ("edit area", _area_words(explanation["edit_area"])),
         ("source", _place_words(explanation["source_image"])),
@@ -37,6 +38,12 @@ def in_words(explanation: dict[str, Any]) -> str:
         ("same photo", _group_words(explanation["group"])),
     )
     return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
+
+
+def _page_words(request: dict[str, Any] | None) -> str | None:
+    """The page of a photo request: somebody else's text, which must not command the terminal."""
+    page: str = (request or {}).get("page") or ""
+    return (page if page.isprintable() else repr(page)) or None
 
 
 def _facts(*facts: tuple[str, str | None]) -> list[str]:

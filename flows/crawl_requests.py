@@ -22,6 +22,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from catalog.command_line import explain_system_error
 from catalog.errors import ConfigError, UserError
 from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.store import Shard
@@ -74,6 +75,8 @@ def crawl_requests(
         manifest, sentence = run_crawl(workspace, crawl, workers)
     except UserError as error:
         return Failed(message=str(error))
+    except OSError as error:
+        return Failed(message=explain_system_error(error))
     return Completed(message=f"{sentence}; manifest {workspace.manifest_path(manifest.name)}")
 
 

@@ -23,6 +23,8 @@ MAX_LENGTH = 2048
 """Characters of a URL."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_INNER = tuple(map(ipaddress.ip_network, ("fec0::/10", "64:ff9b:1::/48")))
+"""Networks of one's own that `ipaddress` counts as global: site-local (RFC 3879), local translation (RFC 8215)."""
 
 Resolve = Callable[[str, int], list[str]]
 """Host and port to IP addresses; raises OSError."""
@@ -69,7 +71,7 @@ def is_public(address: str) -> bool:
             inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
     if inner is not None:
         return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved and not any(ip in net for net in _INNER)
 
 
 def resolve_host(host: str, port: int) -> list[str]:

@@ -65,7 +65,7 @@ class Fetcher:
 
         Args:
             address: URL as a list gives it.
-            known: the answer on record, to be asked whether it still holds.
+            known: the answer on record, to be asked whether it still holds; it stays where the host cannot say.
         """
         self._deadline.at = time.monotonic() + self._parameters.timeout
         answer = Answer(address=address, fetched_at=utc_now())
@@ -77,6 +77,8 @@ class Fetcher:
             answer = answer.rejected(Reason.TIMED_OUT, f"not whole within {self._parameters.timeout:g} s")
         except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError) as error:
             answer = answer.rejected(*_connection_fault(error))
+        if answer.may_pass and known is not None and known.reason is None:
+            return known  # the host is away today: what it gave before is not thrown away
         if answer.reason is None:
             self._archive.keep(answer)  # committed at once: looking at it may have to wait
             with _LOOKS:
@@ -170,9 +172,8 @@ class Fetcher:
         kind = (answer.content_type or _PICTURE_TYPES[1]).strip().lower()
         if not kind.startswith(_PICTURE_TYPES):
             return Reason.WRONG_TYPE, f"Content-Type {kind[:80]}"
-        coding = (_header(response, b"content-encoding") or "identity").strip().lower()
-        if coding != "identity":
-            return Reason.WRONG_TYPE, f"Content-Encoding {coding[:80]}, which was not asked for"
+        if coding := _coding(response):
+            return Reason.WRONG_TYPE, f"Content-Encoding {coding}, which was not asked for"
         length = _header(response, b"content-length")
         if length is not None and length.isdecimal() and int(length) > self._parameters.max_bytes:
             return Reason.ANSWER_TOO_LARGE, f"{int(length)} bytes; at most {self._parameters.max_bytes}"
@@ -211,6 +212,8 @@ class Fetcher:
                         return RobotsRules(robot, unreadable=f"robots.txt of {url.host}: status {response.status}")
                     if response.status != 200:
                         return RobotsRules(robot)
+                    if coding := _coding(response):
+                        return RobotsRules(robot, unreadable=f"robots.txt of {url.host} comes as {coding}")
                     return RobotsRules.parse(robot, _beginning(response, MAX_ROBOTS))
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, ssl.SSLError) as error:
             if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
@@ -253,6 +256,12 @@ def _header(response: httpcore.Response, name: bytes) -> str | None:
         if key.lower() == name:
             return value[: _MAX_HEADER if name != b"location" else None].decode("latin-1")
     return None
+
+
+def _coding(response: httpcore.Response) -> str:
+    """The compression that an answer came with, though none was asked for; empty where there is none."""
+    coding = (_header(response, b"content-encoding") or "").strip().lower()[:80]
+    return "" if coding == "identity" else coding
 
 
 def _beginning(response: httpcore.Response, limit: int) -> bytes:

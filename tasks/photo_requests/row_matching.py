@@ -9,6 +9,7 @@ import numpy as np
 from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
 from catalog.images import decode_image, encode_png
+from catalog.reasons import Reason
 from catalog.roots import Roots, read_image_bytes
 from catalog.schema import REQUESTS
 from catalog.store import ShardWriter
@@ -19,6 +20,8 @@ from tasks.photo_requests.crawl_settings import MatchParameters
 from tasks.photo_requests.matching import Match, RequestPhotos
 
 Row = dict[str, Any]
+_WITHDRAWN = (Reason.OPTED_OUT, Reason.DELETED_POST)
+"""Somebody took it back: that it was there stays, for the counts, what it said does not."""
 
 
 def match_rows(
@@ -53,6 +56,8 @@ def _match_group(rows: list[Row], roots: Roots, parameters: MatchParameters, wri
 
 def _columns(row: Row) -> Row:
     known = {name: row[name] for name in row if name in REQUESTS.names}
+    if row["reason"] in _WITHDRAWN:
+        return known | dict.fromkeys(("request_text", "instruction", "result_image"))
     photo = row["photo_images"][0] if row["photo_images"] else None
     return {**known, "photo": row["photos"][0] if row["photos"] else None, "photo_image": photo}
 

@@ -462,6 +462,10 @@ def test_failures_are_tried_again_only_when_asked(tmp_path):
         asked = len(site.asked)
         crawled.crawl(again="all")
         assert [row["reason"] for row in crawled.rows()] == [None, "gone"]
+        site.pages["/simple/0/photo.jpg"] = Page(status=503, headers={})
+        crawled.crawl(again="all")
+        assert [row["reason"] for row in crawled.rows()] == [None, "gone"], "what a host gave before stays"
+        asked += 5
         assert len(site.asked) == asked + 1 + 4 and site.headers["/simple/0/photo.jpg"]["If-None-Match"] == '"0"'
 
 
@@ -493,6 +497,8 @@ def test_local_files_need_no_network_and_the_build_takes_them(tmp_path):
             "5-0": "opted_out",
         }
         assert site.asked == []
+        taken_back = crawled.rows()[-1]
+        assert taken_back["request_text"] is taken_back["photo_image"] is None
         (tmp_path / "b.jpg").unlink()
         crawled.crawl(offline=True, opt_out=tmp_path / "out.txt")
         assert {row["reason"] for row in crawled.rows() if row["result_id"] in ("1-1", "3-1")} == {"missing_file"}

@@ -50,7 +50,7 @@ def make_fetcher(tmp_path, site, opt_outs=None, resolve=None, **changes) -> Fetc
     "address",
     """127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 255.255.255.255 224.0.0.1 192.0.2.1
     198.18.0.1 240.0.0.1 ::1 :: fe80::1 fe80::1%eth0 fc00::1 ff02::1 ::ffff:127.0.0.1 ::ffff:10.0.0.1 64:ff9b::7f00:1
-    2002:7f00:1:: 2001:0:0:0:0:0:80ff:fffe 2001:db8::1 not-an-address""".split(),
+    2002:7f00:1:: 2001:0:0:0:0:0:80ff:fffe 2001:db8::1 fec0::1 64:ff9b:1::7f00:1 ::127.0.0.1 not-an-address""".split(),
 )
 def test_addresses_that_are_not_public(address):
     assert not is_public(address)
@@ -225,6 +225,11 @@ def test_robots_txt_is_asked_for_once(site, tmp_path):
     fetcher = make_fetcher(tmp_path, site)
     fetch_all(fetcher.fetch, [site.url(f"/{n}.png") for n in range(6)], 6, 6, lambda done, total: None)
     assert site.count("/robots.txt") == 1
+
+
+def test_a_compressed_robots_txt_counts_as_unreadable(site, tmp_path):
+    site.pages |= {"/a.png": Page(picture()), "/robots.txt": Page(b"\x1f\x8b", headers={"Content-Encoding": "gzip"})}
+    assert make_fetcher(tmp_path, site).fetch(site.url("/a.png")).reason == Reason.ROBOTS_UNREADABLE
 
 
 def test_a_host_that_asks_for_a_pause_gets_it_once(site, tmp_path):
