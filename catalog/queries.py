@@ -54,6 +54,7 @@ def open_database(threads: int | None = None, memory_limit: str | None = None) -
         connection = duckdb.connect(config=config)
     except (duckdb.ParserException, duckdb.InvalidInputException) as error:
         raise ConfigError(f"the memory limit must be like 4GB. Got {memory_limit!r}") from error
+    connection.execute("SET enable_progress_bar = false")  # in `python -c` and notebooks it writes on standard output
     try:
         yield connection
     except duckdb.OutOfMemoryException as error:

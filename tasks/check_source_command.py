@@ -1,7 +1,7 @@
 """Check a dataset's folder before building: counts, splits, missing files, what would be refused.
 
-    python -m tasks check-source gopro /datasets/GoPro --set split=test
-    python -m tasks check-source coco /datasets/coco --set annotations=annotations/instances_train2017.json
+    python -m tasks check-source gopro /datasets/GoPro --option split=test
+    python -m tasks check-source coco /datasets/coco --option annotations=annotations/instances_train2017.json
     python -m tasks check-source magicbrush /datasets/MagicBrush --read all
 
 Every record is listed and every file that it names is looked for. Of some records the images are decoded and every
@@ -29,9 +29,8 @@ _READ = 64
 def main(arguments: Sequence[str]) -> int:
     """Check one source and print what was found; 0 where it is sound, else 1."""
     options = _parse(arguments)
-    source = Source(
-        dataset=options.name, reader=options.name, root=options.path, options=parse_settings(options.set, "split=test")
-    )
+    given = parse_settings(options.option, "--option split=test")
+    source = Source(dataset=options.name, reader=options.name, root=options.path, options=given)
     start = time.monotonic()
     with ProgressLine() as line:
 
@@ -82,9 +81,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("name", metavar="NAME", help="a reader: see python -m tasks sources")
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="its folder; none for sample and synthetic")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="OPTION=VALUE", help="an option of the reader; may be given again"
-    )
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the reader; repeatable")
     parser.add_argument(
         "--read",
         default=str(_READ),

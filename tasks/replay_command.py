@@ -55,7 +55,7 @@ def in_words(found: Replay) -> str:
     return "\n".join([*lines, identical if found.is_identical else f"not identical: {num_different} differences"])
 
 
-def parse_settings(given: Sequence[str], example: str = "backends.inpainter=opencv") -> dict[str, Any]:
+def parse_settings(given: Sequence[str], example: str = "--set backends.inpainter=opencv") -> dict[str, Any]:
     """``NAME=VALUE`` texts as values by name; a value is JSON where it can be read so, else text.
 
     Raises:
@@ -65,7 +65,7 @@ def parse_settings(given: Sequence[str], example: str = "backends.inpainter=open
     for text in given:
         name, sign, value = text.partition("=")
         if not (name and sign):
-            raise ConfigError(f"--set must be NAME=VALUE such as {example}. Got {text!r}")
+            raise ConfigError(f"{example.partition(' ')[0]} must be NAME=VALUE, such as {example}. Got {text!r}")
         try:
             settings[name] = json.loads(value)
         except ValueError:

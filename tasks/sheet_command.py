@@ -34,7 +34,9 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--images must be 1 to 100000 and --limit 1 to {_MAX_LIMIT}. Got {given}")
     dataset = options.name or options.reader
     root = "" if options.root is None else str(options.root)
-    source = Source(dataset=dataset, reader=options.reader, root=root, options=parse_settings(options.option))
+    source = Source(
+        dataset=dataset, reader=options.reader, root=root, options=parse_settings(options.option, "--option split=val")
+    )
     output = options.output or Path(f"{dataset}-sheet.png")
     sheet = write_dataset_sheet(source, output, _style(options.set), options.images, options.limit)
     counts = [["records read", sheet.num_images], ["rows of them", sheet.num_rows], ["shown", sheet.num_shown]]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from tasks.readers.edit_pairs import EditPairsReader
+from tasks.readers.edit_pairs import EditPairsReader, split_of
 from tasks.readers.edit_tables import EditRow
 from tasks.readers.locations import stretch_name
 from tasks.readers.parquet_tables import ParquetTexts
@@ -56,7 +56,7 @@ class ImgEditReader(EditPairsReader):
                 yield from super()._stream(root, [table])
 
     def _turns(self, root: Path, table: PurePosixPath) -> Iterator[SourcePair]:
-        texts = ParquetTexts(root / table, "ImgEdit's table")
+        texts, split = ParquetTexts(root / table, "ImgEdit's table"), self.options["split"] or split_of(table)
         for number, row in enumerate(texts.rows([_TURNS])):
             turns = row[_TURNS] if isinstance(row[_TURNS], list) else [None]
             first = None
@@ -65,7 +65,7 @@ class ImgEditReader(EditPairsReader):
                 values = {role: fields.get(column) for role, column in self.columns.items()}
                 first = first or self._file(values["source"])
                 edit = EditRow(number=number, file=str(table), values=values, rest={"turn": turn, "first": first})
-                yield from self._row_pairs(root, edit, self.options["split"])
+                yield from self._row_pairs(root, edit, split)
 
     def _row_id(self, row: EditRow) -> str:
         turn = row.rest.get("turn")

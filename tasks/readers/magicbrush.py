@@ -22,7 +22,7 @@ from catalog.errors import SourceError
 from tasks.readers.edit_pairs import EditPairsReader
 from tasks.readers.edit_tables import EditRow, read_table
 from tasks.readers.layouts import require_folder
-from tasks.readers.reader_options import require_choice
+from tasks.readers.reader_options import complete_options, require_choice
 from tasks.readers.records import SourcePair
 
 _FOLDERS = {"train": ("train",), "val": ("dev", "val"), "test": ("test",)}
@@ -34,7 +34,7 @@ class MagicBrushReader(EditPairsReader):
     """MagicBrush, as Parquet or files.
 
     Options: ``split`` (train, val: the dev set, or test; default train), ``masks`` (false leaves masks unread; default
-    true). The other options of `EditPairsReader` have no use here.
+    true).
     """
 
     name: str = "magicbrush"
@@ -47,7 +47,7 @@ class MagicBrushReader(EditPairsReader):
     """A session's image id, or the name of a made picture -> the first photo."""
 
     def __post_init__(self) -> None:
-        self.options = {"split": "train"} | self.options
+        self.options = complete_options(self.kind, self.options, {"split": "train", "masks": True})
         super().__post_init__()
         require_choice(self.kind, "split", self.options["split"], tuple(_FOLDERS))
 

@@ -23,7 +23,7 @@ from tasks.readers.registry import READERS
 from tasks.source_check import _Files
 
 ROOTLESS = {"sample", "synthetic"}
-NEEDED = {"coco": ["--set", "annotations=a.json"]}
+NEEDED = {"coco": ["--option", "annotations=a.json"]}
 
 
 def check(capsys: Any, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -46,7 +46,7 @@ def test_each_reader_says_its_layout_and_every_option(name: str, capsys: Any) ->
     assert "Option" in text
     options = READERS[name](root=None, options={}).options if name not in ROOTLESS else {}
     described = text if "as `EditPairsReader`" not in text else text + inspect.getdoc(READERS["edit_pairs"])
-    hidden = {"magicbrush": {"files", "columns", "images", "wordings"}}.get(name, set())
+    hidden = {"files", "columns", "images", "wordings"} if name == "magicbrush" else set()
     for option in set(options) - hidden:
         assert f"``{option}``" in described, option
 
@@ -63,8 +63,8 @@ def test_a_wrong_folder_is_one_sentence(name: str, tmp_path: Path, capsys: Any) 
 def test_bad_arguments(tmp_path: Path, capsys: Any) -> None:
     for arguments, words in (
         (["nothing", "x"], "A reader is one of"),
-        (["gopro", str(tmp_path), "--set", "split"], "--set must be NAME=VALUE such as split=test"),
-        (["gopro", str(tmp_path), "--set", "part=train"], "Reader gopro has the options"),
+        (["gopro", str(tmp_path), "--option", "split"], "--option must be NAME=VALUE, such as --option split=test"),
+        (["gopro", str(tmp_path), "--option", "part=train"], "Reader gopro has the options"),
         (["gopro", str(tmp_path), "--read", "some"], "--read must be a whole number"),
     ):
         assert run(main, ["check-source", *arguments]) == 2
@@ -90,7 +90,9 @@ def write_people(root: Path, num_images: int = 6) -> None:
 
 def test_what_is_found(tmp_path: Path, capsys: Any) -> None:
     write_people(tmp_path / "root")
-    status, found = check(capsys, "coco", str(tmp_path / "root"), "--set", "annotations=a.json", "--set", "images=.")
+    status, found = check(
+        capsys, "coco", str(tmp_path / "root"), "--option", "annotations=a.json", "--option", "images=."
+    )
     assert status == 1 and found["is_sound"] is False
     assert found["counts"] == {"images": 7, "regions": 6, "phrases": 4, "labels": 6, "masks": 6}
     assert (found["num_files"], found["num_missing"], found["missing"]) == (6, 1, ["2.png"])
@@ -100,7 +102,7 @@ def test_what_is_found(tmp_path: Path, capsys: Any) -> None:
     wanted = {"out_of_range": 1, "crowd_region": 1, "truncated_image": 1, "duplicate_id": 1, "no_region": 1}
     assert found["reasons"] == wanted
     assert found["examples"]["truncated_image"].startswith("coco/4/4: ")
-    assert run(main, ["check-source", "coco", str(tmp_path / "root"), "--set", "annotations=a.json"]) == 1
+    assert run(main, ["check-source", "coco", str(tmp_path / "root"), "--option", "annotations=a.json"]) == 1
     text = capsys.readouterr().out
     assert "missing: 2.png" in text and "out_of_range" in text and "crowd region" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["root"]  # nothing is written
@@ -121,7 +123,16 @@ def test_a_draw_is_by_id_and_no_more_than_asked_for(tmp_path: Path, capsys: Any)
     write_people(tmp_path / "root", 40)
     for number in range(40):
         (tmp_path / f"root/{number}.png").write_bytes(png(number))
-    arguments = ["coco", str(tmp_path / "root"), "--set", "annotations=a.json", "--set", "images=.", "--read", "8"]
+    arguments = [
+        "coco",
+        str(tmp_path / "root"),
+        "--option",
+        "annotations=a.json",
+        "--option",
+        "images=.",
+        "--read",
+        "8",
+    ]
     first, second = (check(capsys, *arguments)[1] for _ in range(2))
     assert first == second and first["num_read"] == 8
     assert check(capsys, *arguments[:-1], "0")[1]["num_read"] == 0
@@ -139,7 +150,7 @@ def test_an_archive_that_was_cut_short_misses_files(tmp_path: Path) -> None:
 
 
 def test_rendered_scenes_need_no_folder(capsys: Any) -> None:
-    status, found = check(capsys, "synthetic", "--set", "count=2", "--set", 'kinds=["edits"]', "--read", "2")
+    status, found = check(capsys, "synthetic", "--option", "count=2", "--option", 'kinds=["edits"]', "--read", "2")
     assert status == 0 and found["counts"]["pairs"] == 6 and found["edit_types"]["object_removal"] == 2
     assert run(main, ["check-source", "synthetic", "/tmp"]) == 2
     assert "takes no root" in capsys.readouterr().err
