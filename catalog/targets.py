@@ -6,7 +6,7 @@
 Images are uint8 HWC RGB, masks bool HW, points float64 N x 2 as (x, y) in pixels, colours N x 3 from 0 to 255.
 A reading takes the source image beside the output, so that what was there before the model drew is not taken for a
 drawing. The paper reads outputs by a small U-Net (section 4.2) whose weights and training were never published; these
-readings need no training.
+readings need no training. (`evaluation.postprocessor` is such a U-Net.)
 """
 
 from collections.abc import Sequence
@@ -144,6 +144,23 @@ def decode_keypoints(
     return points, confidences
 
 
+def disc_scores(source: np.ndarray, output: np.ndarray, colors: Sequence[Color], radius: float) -> np.ndarray:
+    """How well a disc of each colour around each pixel fits, float32 N x H x W in [0, 1]: 1 is a whole, pure disc.
+
+    The sum of the votes in the disc over its area, as `decode_keypoints` counts them; what is against it counts 0.
+    """
+    palette = np.asarray(colors, np.float32).reshape(-1, 3)
+    scores = np.zeros((len(palette), *source.shape[:2]), np.float32)
+    if not len(palette):
+        return scores
+    likeness, seen = _disc_votes(source.astype(np.float32), output.astype(np.float32), palette)
+    kernel = _disc_kernel(radius)
+    for place, score in enumerate(scores):
+        votes = np.where(seen[place], 2 * likeness[place] - 1, 0).astype(np.float32)
+        score[:] = cv2.filter2D(votes, cv2.CV_32F, kernel / kernel.sum(), borderType=cv2.BORDER_CONSTANT)
+    return np.clip(scores, 0, 1)
+
+
 def _disc_votes(source: np.ndarray, output: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Likeness of each output pixel to each colour, N x H x W in [0, 1], and where it says anything."""
     before = np.stack([np.linalg.norm(source - color, axis=2) for color in palette])  # (N, H, W)
@@ -160,11 +177,15 @@ def _disc(shape: tuple[int, ...], x: float, y: float, radius: float) -> np.ndarr
     return np.asarray(np.square(columns - x) + np.square(rows - y) <= radius**2 + 1)
 
 
+def _disc_kernel(radius: float) -> np.ndarray:
+    reach = int(np.sqrt(radius**2 + 1))
+    return _disc((2 * reach + 1, 2 * reach + 1), reach, reach, radius).astype(np.float32)
+
+
 def _best_center(votes: np.ndarray, radius: float) -> tuple[float, float]:
     """Centre (x, y) inside the image whose disc holds the largest sum of votes."""
     reach = int(np.sqrt(radius**2 + 1))
-    kernel = _disc((2 * reach + 1, 2 * reach + 1), reach, reach, radius).astype(np.float32)
-    scores = cv2.filter2D(votes, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
+    scores = cv2.filter2D(votes, cv2.CV_32F, _disc_kernel(radius), borderType=cv2.BORDER_CONSTANT)
     row, column = np.unravel_index(scores.argmax(), scores.shape)
     # Then a quarter of a pixel at a time. Neighbouring centres hold the same pixels: the mean of the best is taken.
     steps = np.arange(-6, 7) / 4

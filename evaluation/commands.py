@@ -5,6 +5,7 @@
     python -m evaluation run --control oracle --benchmark gopro_test
     python -m evaluation show --output runs/evaluation
     python -m evaluation benchmarks --json
+    python -m evaluation train-decoder --mix catalog/mix.parquet --output runs/decoder.safetensors
 
 Predicted images are kept: a run that was stopped goes on, and a finished one is read back in seconds.
 """
@@ -35,8 +36,8 @@ _EMBEDDED = {"pair_similarity": "histogram", "aesthetic_scorer": "image-statisti
 def main(arguments: Sequence[str]) -> int:
     """Run one subcommand; exit status 0."""
     options = _parse(arguments)
-    command = {"run": _run, "show": _show, "benchmarks": _benchmarks}[options.command]
-    return command(options)
+    commands = {"run": _run, "show": _show, "benchmarks": _benchmarks, "train-decoder": _train_decoder}
+    return commands[options.command](options)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -50,6 +51,7 @@ def _run(options: argparse.Namespace) -> int:
     benchmarks = [find_benchmark(key) for key in dict.fromkeys(options.benchmark)]
     predictor, size = _load_predictor(options)
     helpers = _load_helpers(options.profile)
+    decoder = None if options.decoder is None else _load_decoder(options.decoder)
     evaluation = EvaluationOptions(
         split=options.split,
         size=size if options.size is None else options.size,
@@ -67,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 
         for benchmark in benchmarks or (None,):
             mix = options.mix or _default_mix(benchmark)
-            given: dict[str, Any] = {"benchmark": benchmark}
+            given: dict[str, Any] = {"benchmark": benchmark, "decoder": decoder}
             rows += evaluate(predictor, mix, options.output, helpers, evaluation, show, **given)
     if len(benchmarks) > 1:
         write_rows(options.output, rows)
@@ -90,6 +92,33 @@ def _load_predictor(options: argparse.Namespace) -> tuple[Any, int]:
         guidance=options.guidance,
     )
     return CheckpointPredictor(options.checkpoint, sampling, options.device), image_size(options.checkpoint)
+
+
+def _load_decoder(path: Path) -> Any:
+    from evaluation.network_decoder import load_network_decoder
+
+    return load_network_decoder(path)
+
+
+def _train_decoder(options: argparse.Namespace) -> int:
+    from evaluation.decoder_training import DecoderTraining, train_decoder
+    from trainer.overrides import override
+
+    names = ("batch_size", "learning_rate", "width", "size", "strength", "seed")
+    training = DecoderTraining(num_steps=options.steps, **{name: getattr(options, name) for name in names})
+    style = override(RenderStyle(), options.set, prefix="render.")
+    with ProgressLine() as line:
+
+        def show(done: int, total: int, loss: float) -> None:
+            line.say(f"step {done} of {total}, loss {loss:.4f}", is_last=done == total)
+
+        losses = train_decoder(options.mix, options.output, training, style, show)
+    tenth = max(1, len(losses) // 10)
+    first, last = (sum(part) / len(part) for part in (losses[:tenth], losses[-tenth:]))
+    for what, value in (("loss, first tenth", f"{first:.4f}"), ("loss, last tenth", f"{last:.4f}")):
+        sys.stdout.write(f"{what:18} {value}\n")
+    sys.stdout.write(f"{'checkpoint':18} {options.output}\n")
+    return 0
 
 
 def _default_mix(benchmark: PaperBenchmark | None) -> Path:
@@ -217,6 +246,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="names pair_similarity and aesthetic_scorer in [backends] (default: the embedded ones)",
     )
 
+    _add_decoder_training(commands.add_parser("train-decoder", help="train the U-Net that reads masks and joints"))
+
     show = commands.add_parser("show", help="print stored metric rows")
     show.add_argument(
         "--output",
@@ -237,6 +268,40 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="says where the datasets are (default: infra/profiles/benchmarks.toml)",
     )
     return parser.parse_args(arguments)
+
+
+def _add_decoder_training(train: argparse.ArgumentParser) -> None:
+    workspace = Workspace.default()
+    train.add_argument(
+        "--mix",
+        type=Path,
+        default=workspace.catalog / "mix.parquet",
+        metavar="FILE",
+        help="its segmentation and keypoint rows of split train are drawn (default: $IEIW_HOME/catalog/mix.parquet)",
+    )
+    train.add_argument(
+        "--output",
+        type=Path,
+        default=workspace.runs / "decoder.safetensors",
+        metavar="FILE",
+        help="checkpoint; options and losses go to the .json beside it (default: $IEIW_HOME/runs/decoder.safetensors)",
+    )
+    train.add_argument("--steps", type=int, default=4000, help="optimizer steps (default: 4000)")
+    train.add_argument("--batch-size", type=int, default=8, metavar="N", help="examples per step (default: 8)")
+    train.add_argument("--learning-rate", type=float, default=1e-3, help="of AdamW, cosine to 0 (default: 0.001)")
+    train.add_argument("--width", type=int, default=16, help="channels on the finest level (default: 16)")
+    train.add_argument("--size", type=int, default=256, metavar="PIXELS", help="side of the pictures (default: 256)")
+    train.add_argument(
+        "--strength", type=float, default=1.0, help="how much drawings are spoiled at most, 0 to 1 (default: 1)"
+    )
+    train.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="render.FIELD=VALUE",
+        help="change how targets are drawn, as the trainer's --set does (repeatable; default: as the paper)",
+    )
 
 
 def _add_sampling(run: argparse.ArgumentParser) -> None:
@@ -261,6 +326,12 @@ def _add_sampling(run: argparse.ArgumentParser) -> None:
         type=int,
         metavar="PIXELS",
         help="side of the images, a multiple of 8 (default: the checkpoint's own size, at most the paper's 256)",
+    )
+    run.add_argument(
+        "--decoder",
+        type=Path,
+        metavar="FILE",
+        help="post-processor that `train-decoder` wrote; reads masks and joints (default: by colour distance)",
     )
     run.add_argument(
         "--no-target-pixels",

@@ -86,6 +86,7 @@ def test_entrypoints_load_strictly_and_have_the_documented_names():
         "train",
         "evaluate",
         "evaluate-benchmarks",
+        "train-decoder",
         "run-all",
         "expand-instructions",
     ]
