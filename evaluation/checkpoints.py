@@ -1,4 +1,8 @@
-"""A trained checkpoint as a predictor: the pipeline folder that training exports, sampled with guidance."""
+"""A trained checkpoint as a predictor, sampled by our own code.
+
+It is the pipeline folder that training exports, or one file in Stable Diffusion v1's original layout: the official
+InstructDiffusion and InstructPix2Pix checkpoints are such files.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +15,7 @@ from catalog.digests import file_digest, value_digest
 from catalog.errors import CheckpointError, ConfigError
 from catalog.samples import Sample
 from evaluation.metrics import Image
+from trainer.config import TOKENIZER
 
 if TYPE_CHECKING:
     from trainer.models import Models
@@ -43,13 +48,16 @@ class SamplingOptions:
 class CheckpointPredictor:
     """Samples a checkpoint. The networks are loaded when the first prediction is asked for."""
 
-    def __init__(self, folder: Path, sampling: SamplingOptions, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, sampling: SamplingOptions, device: str = "cpu", tokenizer: str = TOKENIZER
+    ) -> None:
         """Digest the checkpoint's files.
 
         Args:
-            folder: pipeline folder with ``model_index.json``.
+            folder: pipeline folder with ``model_index.json``, or a single file (`trainer.single_file`).
             sampling: options.
             device: "cpu" or "cuda".
+            tokenizer: folder or hub id of the tokenizer of a single file, which has none.
 
         Raises:
             CheckpointError: not a pipeline folder.
@@ -57,10 +65,10 @@ class CheckpointPredictor:
         self._folder = folder
         self._sampling = sampling
         self._device = device
+        self._tokenizer = tokenizer
         self._models: Models | None = None
         self.checkpoint_sha256: str | None = checkpoint_digest(folder)
-        libraries = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-        self.autoencoder: Mapping[str, Any] = {"device": device, "libraries": libraries}
+        self.autoencoder: Mapping[str, Any] = {"device": device, "libraries": library_versions()}
         self.options: Mapping[str, Any] = {**asdict(sampling), **self.autoencoder}
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
@@ -92,22 +100,29 @@ class CheckpointPredictor:
 
             if self._device == "cuda" and not torch.cuda.is_available():
                 raise ConfigError("device cuda needs a CUDA GPU and there is none here: use --device cpu")
-            models = load_models(self._folder)
+            models = load_models(self._folder, tokenizer=self._tokenizer)
             self._models = models.to(torch.device(self._device))
         return self._models
 
 
+def library_versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {name: version(name) for name in ("torch", "diffusers", "transformers")}
+
+
 def checkpoint_digest(folder: Path) -> str:
-    """Digest over names and bytes of all files below a pipeline folder.
+    """Digest over names and bytes of all files below a pipeline folder; of a single file, its SHA-256.
 
     Raises:
         CheckpointError: no such folder, or no ``model_index.json`` in it.
     """
+    if folder.is_file():
+        return file_digest(folder)
     if not (folder / _INDEX).is_file():
         what = f"has no {_INDEX}" if folder.is_dir() else "is not a folder"
         raise CheckpointError(
             f"a checkpoint must be a pipeline folder as training exports it, but {folder} {what}: "
-            "give the folder named 'pipeline' of a finished training run"
+            "give the folder named 'pipeline' of a finished training run, or a checkpoint file"
         )
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return value_digest({path.relative_to(folder).as_posix(): file_digest(path) for path in files})
@@ -116,9 +131,13 @@ def checkpoint_digest(folder: Path) -> str:
 def image_size(folder: Path, largest: int = 256) -> int:
     """Side of the square images that the checkpoint is made for, at most ``largest`` (paper section 4.1: 256).
 
+    A single file does not say: Stable Diffusion v1 takes any side, so ``largest``.
+
     Raises:
         CheckpointError: the UNet's or autoencoder's configuration is missing or malformed.
     """
+    if folder.is_file():
+        return largest
     unet, autoencoder = _read_config(folder / "unet"), _read_config(folder / "vae")
     try:
         stride = 2 ** (len(autoencoder["block_out_channels"]) - 1)

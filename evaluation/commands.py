@@ -82,6 +82,8 @@ def _run(options: argparse.Namespace) -> int:
 def _load_predictor(options: argparse.Namespace) -> tuple[Any, int]:
     """Who answers, and the side of the pictures that it is made for."""
     from evaluation.checkpoints import CheckpointPredictor, SamplingOptions, image_size
+    from evaluation.diffusers_predictor import PipelinePredictor
+    from trainer.config import TOKENIZER
 
     if options.control is not None:
         return CONTROLS[options.control](), _PAPER_SIZE
@@ -91,7 +93,10 @@ def _load_predictor(options: argparse.Namespace) -> tuple[Any, int]:
         image_guidance=options.image_guidance,
         guidance=options.guidance,
     )
-    return CheckpointPredictor(options.checkpoint, sampling, options.device), image_size(options.checkpoint)
+    if options.pipeline is not None:
+        return PipelinePredictor(options.pipeline, sampling, options.device), image_size(options.pipeline)
+    predictor = CheckpointPredictor(options.checkpoint, sampling, options.device, options.tokenizer or TOKENIZER)
+    return predictor, image_size(options.checkpoint)
 
 
 def _load_decoder(path: Path) -> Any:
@@ -209,8 +214,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     run = commands.add_parser("run", help="evaluate a checkpoint on held-out rows of a mix")
     who = run.add_mutually_exclusive_group(required=True)
-    who.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="pipeline folder that training exported")
+    who.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="pipeline folder that training exported, or one file in Stable Diffusion v1's original layout (the "
+        "official checkpoints); sampled by our own code",
+    )
+    who.add_argument(
+        "--pipeline",
+        type=Path,
+        metavar="FOLDER",
+        help="diffusers pipeline that edits by instruction (InstructPix2Pix, MagicBrush); run as it is",
+    )
     who.add_argument("--control", choices=tuple(CONTROLS), help="a control in a checkpoint's place")
+    run.add_argument(
+        "--tokenizer", metavar="PLACE", help="folder or hub id of the tokenizer of a single file, which has none"
+    )
     run.add_argument(
         "--benchmark",
         action="append",

@@ -165,7 +165,8 @@ def _draw(
 ) -> Sample:
     """A rendered row, masks and joints as often; rows that cannot be drawn at this size are passed over."""
     kinds = [kind for kind in _TASKS if any(row["vision_task"] == kind for row in rows)]
-    wanted = [row for row in rows if row["vision_task"] == kinds[int(rng.integers(len(kinds)))]]
+    kind = kinds[int(rng.integers(len(kinds)))]
+    wanted = [row for row in rows if row["vision_task"] == kind]
     for _ in range(_ATTEMPTS):
         try:
             return render_sample(

@@ -71,8 +71,9 @@ class Postprocessor(nn.Module):
         for block, fine in zip(self.up, kept[-2::-1], strict=True):
             coarse = nn.functional.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([coarse, fine], dim=1))
-        # Both in [0, 1]: half of the way is undecided, and so is half of a disc.
-        start = torch.cat([8 * (inputs[:, -2:-1] - 0.5), 12 * (inputs[:, -1:] - 0.5)], dim=1)
+        # Both in [0, 1]: half of the way is undecided; how well a disc fits is the heatmap itself.
+        mask, disc = 8 * (inputs[:, -2:-1] - 0.5), inputs[:, -1:].clamp(0.02, 0.98).logit()
+        start = torch.cat([mask, disc], dim=1)
         return cast(Tensor, self.head(features) + start)
 
 

@@ -446,6 +446,87 @@ def test_a_foreign_or_broken_checkpoint_is_one_sentence(mix, checkpoint, tmp_pat
     assert "unet must hold" in error()
 
 
+def run_rows(mix, output, *who):
+    """Values by benchmark and metric of two steps on one row of each benchmark, controls left out."""
+    arguments = ["run", *who, "--mix", mix, "--output", output, "--steps", 2, "--limit", 1, "--size", 64]
+    assert command_line.run(main, [str(argument) for argument in arguments]) == 0
+    rows = pq.read_table(output / "metrics.parquet").to_pylist()
+    return {(row["benchmark"], row["metric"]): row for row in rows if row["benchmark"].endswith("/val")}
+
+
+def test_one_file_in_the_original_layout_measures_as_its_folder_does(mix, checkpoint, tmp_path):
+    """The official checkpoints' form."""
+    from trainer.models import load_models
+    from trainer.single_file import write_single_file
+
+    models = load_models(checkpoint)
+    write_single_file(tmp_path / "one.safetensors", (models.unet, models.autoencoder, models.text_encoder))
+    tokenizer = ["--tokenizer", checkpoint / "tokenizer"]
+    one = run_rows(mix, tmp_path / "one", "--checkpoint", tmp_path / "one.safetensors", *tokenizer)
+    folder = run_rows(mix, tmp_path / "folder", "--checkpoint", checkpoint)
+    assert {key: row["value"] for key, row in one.items()} == {key: row["value"] for key, row in folder.items()}
+    digests = [{row["checkpoint_sha256"] for row in rows.values()} for rows in (one, folder)]
+    assert digests[0] == {file_digest(tmp_path / "one.safetensors")} != digests[1]
+
+
+def test_a_diffusers_pipeline_runs_as_it_is(mix, checkpoint, tmp_path):
+    import torch
+    from diffusers import StableDiffusionInstructPix2PixPipeline
+    from PIL import Image
+
+    from catalog.render_styles import RenderStyle
+    from catalog.roots import Roots
+    from evaluation.cases import read_benchmarks, render_cases
+    from evaluation.checkpoints import SamplingOptions
+    from evaluation.diffusers_predictor import PipelinePredictor
+    from evaluation.predictions import denoising_seed, stored_predictions
+
+    rows = run_rows(mix, tmp_path / "out", "--pipeline", checkpoint)
+    assert rows["segmentation/val", "ciou"]["value"] is not None
+    assert json.loads(rows["segmentation/val", "ciou"]["config"])["predictor"]["pipeline"].endswith("Pipeline")
+    assert len(list((tmp_path / "out" / "predictions").glob("*.tar"))) == len({key[0] for key in rows})
+    held_out = read_benchmarks(mix, "val", 1)["image_enhancement", "denoising"][0]
+    roots = Roots.read(mix.parent / "roots.json")
+    (case,) = render_cases(held_out, roots, 0, RenderStyle().at_size(64))
+    predictor = PipelinePredictor(checkpoint, SamplingOptions(num_steps=2))
+    (image,) = stored_predictions(predictor, [case.sample], 0, tmp_path / "out" / "predictions")
+    pipeline = StableDiffusionInstructPix2PixPipeline.from_pretrained(
+        str(checkpoint), safety_checker=None, requires_safety_checker=False
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    seed = denoising_seed(0, case.sample.pair_id)
+    expected = pipeline(
+        case.sample.instruction,
+        image=Image.fromarray(case.sample.source),
+        num_inference_steps=2,
+        guidance_scale=7.5,
+        image_guidance_scale=1.5,
+        generator=torch.Generator().manual_seed(seed),
+    ).images[0]
+    assert np.array_equal(image, np.asarray(expected))
+
+
+def test_a_pipeline_that_does_not_edit_is_one_sentence(mix, checkpoint, tmp_path, capsys):
+    import shutil
+
+    def error(folder):
+        arguments = ["run", "--pipeline", folder, "--mix", mix, "--output", tmp_path / "out", "--size", 64]
+        assert command_line.run(main, [str(argument) for argument in arguments]) == 2
+        return capsys.readouterr().err
+
+    assert "is not a folder" in error(tmp_path / "none")
+    shutil.copytree(checkpoint, tmp_path / "copy")
+    index = tmp_path / "copy" / "model_index.json"
+    names = json.loads(index.read_text())
+    index.write_text(json.dumps(names | {"_class_name": "DDPMPipeline"}))
+    assert "takes no 'image': give an instruction-editing pipeline" in error(tmp_path / "copy")
+    index.write_text(json.dumps(names))
+    (tmp_path / "copy" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"torn")
+    assert "must be a whole diffusers pipeline" in error(tmp_path / "copy")
+    index.write_text("[]")
+    assert "must name the pipeline's class under _class_name" in error(tmp_path / "copy")
+
+
 def test_show_without_an_evaluation_is_one_sentence(tmp_path, capsys):
     assert command_line.run(main, ["show", "--output", str(tmp_path)]) == 2
     assert "holds no metrics.parquet" in capsys.readouterr().err
