@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
-from catalog.digests import file_digest
 from catalog.drawing_colors import Rgb, color_table
 from catalog.durable import write_file
 from catalog.errors import ConfigError, MixError, RowRejected
-from catalog.parquet_streams import reading_mix
+from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.render_styles import RenderOptions, RenderStyle
 from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
@@ -115,7 +114,7 @@ def train_decoder(
         schedule.step()
         losses.append(float(loss.detach()))
         progress(step + 1, options.num_steps, losses[-1])
-    facts = {**asdict(options), "alpha": style.alpha, "radius": style.radius, "mix_sha256": file_digest(mix)}
+    facts = {**asdict(options), "alpha": style.alpha, "radius": style.radius, "mix_sha256": mix_digest(mix)}
     save_network(output, network, {**facts, "code_version": code_version()})
     write_file(output.with_suffix(".json"), [json.dumps({**facts, "losses": losses}, indent=1).encode()])
     return losses

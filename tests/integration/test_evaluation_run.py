@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalog import command_line
-from catalog.digests import bytes_digest
+from catalog.digests import bytes_digest, file_digest
 from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.images import encode_png
 from catalog.masks import encode_mask
