@@ -8,7 +8,7 @@ float16, in one file beside each shard with a record per row::
 
 The key of a shard holds the digest of the frozen networks, the image size, the crop and the rows, so a cache of other
 networks is never taken for this one. float16 keeps 11 bits: against online encoding in float32, losses differ by less
-than 1 part in 100 (`tests/unit/test_trainer_latent_cache.py`; measured: under 1 in 1,000).
+than 1 part in 100 (`tests/unit/test_trainer_latent_cache.py`).
 """
 
 import hashlib
