@@ -86,7 +86,7 @@ def test_cocostuff_offset_and_void(tmp_path: Path, maps: str, images: str) -> No
 
 
 def test_cocostuff_unused_numbers_and_all_void(tmp_path: Path) -> None:
-    stuff(tmp_path, make_map(11, 200))
+    stuff(tmp_path, make_map(11, 11, 200, 200))
     reader = CocoStuffReader(root=tmp_path, options={"split": "val"})
     assert [(one.annotation_id, one.phrase) for one in next(iter(reader.read())).regions] == [
         ("11", None),
@@ -275,7 +275,7 @@ def test_full_release_equals_150_classes(shared_data: Path) -> None:
     values = map_classes(full_classes(read_colours(folder, "ADE_train_00000970_raw.png")), numbers)
     expected = np.asarray(Image.open(folder / "ADE_train_00000970_challenge.png"))
     size = expected.shape[::-1]
-    assert np.array_equal(cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), expected)
+    assert np.array_equal(cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT), expected)
 
 
 def full(root: Path, split: str, stem: str, objects: list[tuple[int, str, int]], values: np.ndarray) -> None:

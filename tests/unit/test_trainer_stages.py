@@ -105,7 +105,7 @@ def test_suffixes_of_your_own(mix: Path, tmp_path: Path) -> None:
         (tmp_path / name / "segmentation.txt").write_text(text)
         with pytest.raises(ConfigError, match=sentence):
             read_suffixes("segmentation", tmp_path / name)
-    with pytest.raises(ConfigError, match=r"readable keypoint_detection.txt"):
+    with pytest.raises(ConfigError, match=r"must name a folder with keypoint_detection.txt"):
         read_suffixes("keypoint_detection", tmp_path)
 
 
