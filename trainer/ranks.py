@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from catalog.errors import ConfigError, TrainingError
 
@@ -74,7 +75,7 @@ def start_ranks(device: str, timeout: float) -> Iterator[Ranks]:
     if size > 1:
         # Gloo beside NCCL: it gathers the sharded state of checkpoints and what is said about bad steps.
         backend = "cpu:gloo,cuda:nccl" if ranks.device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+        _join(backend, timedelta(seconds=timeout))
     try:
         yield ranks
     except RuntimeError as error:
@@ -87,6 +88,18 @@ def start_ranks(device: str, timeout: float) -> Iterator[Ranks]:
     finally:
         if size > 1:
             dist.destroy_process_group()
+
+
+def _join(backend: str, timeout: timedelta) -> None:
+    """Meet the other ranks where those of an attempt before this one left nothing.
+
+    torchrun keeps one store through its restarts, with the addresses of processes that are gone: without a prefix of
+    its own the second attempt would try to reach the first (seen with torch 2.14).
+    """
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    own = dist.PrefixStore(f"attempt-{attempt}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=timeout)
 
 
 def pick_device(device: str) -> torch.device:
