@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints.blip2 import save_blip2
+from checkpoints.laion import save_mlp_head
 from checkpoints.lama import save_tiny_lama
-from checkpoints.open_clip import save_open_clip
+from checkpoints.open_clip import WIDTH, save_open_clip
 from checkpoints.paint_by_example import save_paint_by_example
 from integration.test_instructors import ChatServer, Reply, _completion
 from plain_build import build
@@ -67,6 +68,7 @@ def built(chat_server: ChatServer, tmp_path_factory: pytest.TempPathFactory) -> 
         },
         "embedder": {"weights": clip},
         "pair_similarity": {"weights": clip},
+        "aesthetic_scorer": {"weights": clip, "head": str(save_mlp_head(weights / "head.pth", WIDTH))},
         "captioner": {"weights": str(save_blip2(weights / "blip2")), "max_new_tokens": 6, "dtype": "float32"},
         "instructor": {"url": chat_server.url, "model": "tiny", "cache": str(home / "answers")},
     }
@@ -135,5 +137,5 @@ def test_every_pair_is_scored_by_the_real_models(built: tuple[Workspace, Manifes
     assert scores and not any(row["reason"] for row in scores)
     for row in scores:
         made_by = {name.partition("@")[0] for name in row["backends"]}
-        assert {"embedder=open-clip", "pair_similarity=open-clip"} <= made_by
+        assert {"embedder=open-clip", "pair_similarity=open-clip", "aesthetic_scorer=laion-mlp"} <= made_by
         assert -1 <= row["direction_similarity"] <= 1 and -1 <= row["image_similarity"] <= 1

@@ -7,7 +7,6 @@ backend without a recipe fails here.
 import copy
 import importlib
 import inspect
-import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from checkpoints.blip2 import save_blip2
 from checkpoints.chat_model import save_chat_model
-from checkpoints.files import seeded
+from checkpoints.laion import save_linear_head, save_mlp_head
 from checkpoints.lama import save_tiny_lama
 from checkpoints.open_clip import WIDTH, save_open_clip
 from checkpoints.paint_by_example import save_paint_by_example
@@ -27,7 +25,6 @@ from checkpoints.paint_by_example import save_paint_by_example
 from catalog.errors import BackendError, RowRejected
 from catalog.reasons import Reason
 from tasks.backends.calls import call_batch
-from tasks.backends.laion_heads import MLP_WIDTHS
 from tasks.backends.protocols import METHODS, InstructionRequest
 from tasks.backends.registry import ROLES, backend_id, load_backend
 from tasks.profiles import read_profile
@@ -70,21 +67,11 @@ def _chat_model(folder: Path) -> dict[str, Any]:
 
 
 def _laion_linear(folder: Path) -> dict[str, Any]:
-    options = _open_clip(folder)
-    with seeded(0):
-        head = torch.nn.Linear(WIDTH, 1).state_dict()
-    torch.save(head, folder / "head.pth")
-    return {**options, "head": str(folder / "head.pth")}
+    return {**_open_clip(folder), "head": str(save_linear_head(folder / "head.pth", WIDTH))}
 
 
 def _laion_mlp(folder: Path) -> dict[str, Any]:
-    options = _open_clip(folder)
-    with seeded(0):
-        sides = itertools.pairwise((WIDTH, *MLP_WIDTHS))
-        layers = dict(zip((0, 2, 4, 6, 7), (torch.nn.Linear(*shape).state_dict() for shape in sides), strict=True))
-    head = {f"layers.{place}.{name}": value for place, layer in layers.items() for name, value in layer.items()}
-    torch.save(head, folder / "head.pth")
-    return {**options, "head": str(folder / "head.pth")}
+    return {**_open_clip(folder), "head": str(save_mlp_head(folder / "head.pth", WIDTH))}
 
 
 RECIPES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
