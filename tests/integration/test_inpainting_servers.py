@@ -444,7 +444,7 @@ def test_a_models_name_cannot_break_the_revision(scripted: Any) -> None:
         ({"url": "http://127.0.0.1:99999"}, "url must be http"),
         ({"url": "http://127.0.0.1:80/ a"}, "url must be http"),
         ({"url": "http://a\r\nHost: b"}, "url must be http"),
-        ({"url": None}, "url must be http"),
+        ({"url": None}, "url must be of type str"),
         ({"concurrency": 0}, "concurrency must be a whole number from 1 to 64. Got 0"),
         ({"timeout": float("nan")}, "timeout must be above 0"),
         ({"timeout": 0}, "timeout must be above 0"),

@@ -166,7 +166,7 @@ def test_mistakes_are_one_sentence(home: Path, capsys: pytest.CaptureFixture[str
     for given, sentence in (
         (["--catalog", mix], "must be a checkpoint that exists, got 'tiny'"),
         (["--catalog", mix, "--recipe", "pretraining_adaptation"], "nothing to encode"),
-        (["--catalog", str(home / "none.parquet"), "--set", f"model={home / 'model'}"], "must name a mix file"),
+        (["--catalog", str(home / "none.parquet"), "--set", f"model={home / 'model'}"], "there is no mix at "),
     ):
         assert command_line.run(main, given) == 2
         error = capsys.readouterr().err
