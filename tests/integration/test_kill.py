@@ -40,7 +40,8 @@ pair_similarity = "histogram"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "first", "stride"), [(1, 0, 19), (4, 2, 31)])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("workers", "first", "stride"), [(1, 0, 37), (4, 2, 53)])
 def test_any_kill_same_bytes(tmp_path, workers, first, stride):
     profile = tmp_path / "profile.toml"
     profile.write_text(PROFILE)
