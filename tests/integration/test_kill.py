@@ -40,7 +40,6 @@ pair_similarity = "histogram"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("workers", "first", "stride"), [(1, 0, 37), (4, 2, 53)])
 def test_any_kill_same_bytes(tmp_path, workers, first, stride):
     profile = tmp_path / "profile.toml"
