@@ -57,7 +57,7 @@ def backends() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "first", "stride"), [("decide", 0, 3), ("mix", 1, 7)])
+@pytest.mark.parametrize(("command", "first", "stride"), [("decide", 0, 7), ("mix", 1, 19)])
 def test_any_kill_same_bytes(built: Path, command: str, first: int, stride: int) -> None:
     stride = int(os.environ.get("IEIW_KILL_STRIDE", stride))
     first = first if stride > 1 else 0
