@@ -176,7 +176,8 @@ def _fill(
             raise CheckpointError(
                 f"{path}: {original} must have the shape {tuple(wanted.shape)}, got {tuple(found.shape)}"
             )
-        arrived[name] = found.to(torch.float32).contiguous()
+        # copied: matrix products round by the address's alignment, and a tensor in a mapped file has any
+        arrived[name] = found.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         used.add(original)
     network.load_state_dict(arrived, assign=True)
     for name, buffer in network.named_buffers():  # constant counters of the text encoder, not stored

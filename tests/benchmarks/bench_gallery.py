@@ -28,7 +28,7 @@ from catalog.store import Shard, ShardWriter, shard_key, write_shard
 from catalog.workspace import Workspace
 from tasks.backends.vector_index import FaissAutoIndex, FaissFlatIndex
 from tasks.gallery import INDEX_SUFFIX, build_gallery
-from tasks.profiles import GalleryIndexParameters
+from tasks.profiles import GalleryIndexParameters, ReplacementParameters
 
 SHARE = float(os.environ.get("IEIW_BENCH_SHARE", "1"))
 NUM_VECTORS = int(1_000_000 * SHARE)
@@ -77,7 +77,9 @@ def _story(figures: dict[str, float]) -> str:
         f"{figures['vectors']:.0f} vectors of {DIMENSION}, {figures['build_seconds']:.0f} s to build within "
         f"{figures['peak_bytes'] / 2**30:.2f} GiB; {figures['approximate_qps']:.0f} queries/s at recall "
         f"{figures['recall']:.4f}, exact {figures['exact_qps']:.0f} queries/s, "
-        f"or {figures['batched_qps']:.0f} with all queries multiplied at once, whose rounding depends on the batch"
+        f"or {figures['batched_qps']:.0f} with all queries multiplied at once, whose rounding depends on the batch; "
+        f"for {figures['step_candidates']:.0f} neighbours, as the step replace_object asks, "
+        f"{figures['step_qps']:.0f} against {figures['exact_step_qps']:.0f} queries/s"
     )
 
 
@@ -163,6 +165,10 @@ def search(workspace: Workspace) -> None:
     wanted, figures["batched_qps"] = _timed(lambda: exact.search(queries, NEIGHBOURS)[1], QUERIES)
     few = queries[:EXACT_QUERIES]
     _, figures["exact_qps"] = _timed(lambda: flat.search(few, NEIGHBOURS)[1], EXACT_QUERIES)
+    candidates = ReplacementParameters().num_candidates
+    figures["step_candidates"] = candidates
+    _, figures["step_qps"] = _timed(lambda: index.search(queries, candidates)[1], QUERIES)
+    _, figures["exact_step_qps"] = _timed(lambda: flat.search(few, candidates)[1], EXACT_QUERIES)
     hits = sum(len(set(one) & set(other)) for one, other in zip(found, wanted, strict=True))
     figures["recall"] = hits / wanted.size
     sys.stdout.write(json.dumps(figures))
