@@ -33,6 +33,7 @@ from tasks.photo_requests.records import (
     parse_time,
 )
 from tasks.photo_requests.reddit_dumps import read_dump
+from tasks.readers.parquet_limits import safe_batch_rows
 
 ALIASES = {
     "page": ("page", "page_url", "permalink"),
@@ -90,7 +91,7 @@ def _read_parquet(path: Path) -> Iterator[PhotoRequest]:
         known = {name for names in ALIASES.values() for name in names}
         columns = [name for name in file.schema_arrow.names if name.lower() in known]
         number = 0
-        for batch in file.iter_batches(256, columns=columns):
+        for batch in file.iter_batches(safe_batch_rows(path, file, columns, 256), columns=columns):
             for value in batch.to_pylist():
                 number += 1
                 yield parse_row(value, path, number)

@@ -16,6 +16,7 @@ from catalog.errors import RowRejected, SourceError
 from catalog.images import read_source_file
 from catalog.reasons import Reason
 from tasks.readers.layouts import is_inside
+from tasks.readers.parquet_limits import safe_batch_rows
 
 _TEXT_ROWS = 1024
 _PICTURE_ROWS = 8
@@ -77,10 +78,11 @@ class ParquetTexts:
         return bool(metadata.num_row_groups > 0)
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The named columns row by row; of a column of paths the paths."""
+        """The named columns row by row; of a column of paths the paths. Raises SourceError: damaged, or too large."""
         leaves = [f"{column}.path" if self.holds_paths(column) else column for column in columns]
+        most = safe_batch_rows(self._path, self._file, leaves, _TEXT_ROWS)
         try:
-            for batch in self._file.iter_batches(_TEXT_ROWS, columns=leaves):
+            for batch in self._file.iter_batches(most, columns=leaves):
                 for row in batch.to_pylist():
                     yield {name: value["path"] if _is_path(value) else value for name, value in row.items()}
         except _DAMAGE as error:
@@ -96,7 +98,7 @@ class _Cursor:
     """One column of one file, read forwards."""
 
     def __init__(self, path: Path, column: str) -> None:
-        self._file, self._column = _open(path, "A table of pictures"), column
+        self._file, self._path, self._column = _open(path, "A table of pictures"), path, column
         if column not in self._file.schema_arrow.names:
             raise SourceError(f"no column {column!r}")
         metadata = self._file.metadata
@@ -112,7 +114,8 @@ class _Cursor:
             raise IndexError(f"row {row} of {self._starts[-1]}")
         if not self._first <= row < self._end and self._needs_seek(row):
             group = next(index for index, end in enumerate(self._starts[1:]) if row < end)
-            self._batches = self._file.iter_batches(_PICTURE_ROWS, row_groups=[group], columns=[self._column])
+            most = safe_batch_rows(self._path, self._file, [self._column], _PICTURE_ROWS, [group])
+            self._batches = self._file.iter_batches(most, row_groups=[group], columns=[self._column])
             self._end = self._starts[group]
         while row >= self._end:
             self._values = next(self._batches).column(0)
