@@ -25,6 +25,8 @@ from catalog.store import read_entry, read_metadata, shard_key
 from catalog.workspace import Workspace
 
 _ROW_GROUP = 65536
+_NEED_REFERENCES = {"source_quality", "target_quality"}
+"""Scores that are null without photos in the table ``references``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ def decide(
 
     Raises:
         ShardError: no such build, a torn shard, or a pair_id that occurs twice.
-        PolicyError: the build has pairs that the policy looks at, and no scores, or scores of other helper models
-            than the policy's thresholds are about.
+        PolicyError: the build has pairs that the policy looks at, and no scores, no photo that their quality could be
+            measured against, or scores of other helper models than the policy's thresholds are about.
     """
     source = read_manifest(workspace, build)
     if "pairs" not in source.tables:
@@ -179,6 +181,7 @@ def _write_verdicts(
     sql = load_sql("candidates").replace("{scores}", _score_columns()).replace("{reason}", reason)
     run_statement(connection, sql)
     _require_scores(connection, source, policy)
+    _require_references(connection, source, policy)
     thresholds = {item.name: _threshold(connection, item) for item in policy.conditions}
     num_rows = sum(shard.num_rows for shard in source.tables["pairs"])
     # A verdict has no reason of its own, so every row is usable.
@@ -236,6 +239,25 @@ def _require_scores(connection: duckdb.DuckDBPyConnection, source: Manifest, pol
         raise PolicyError(
             f"policy {policy.name!r} looks at scores of {num_pairs} pairs, and build {source.name!r} has none: "
             "run its scoring step first"
+        )
+
+
+def _require_references(connection: duckdb.DuckDBPyConnection, source: Manifest, policy: Policy) -> None:
+    """Refuse conditions on quality where none could be measured: they would reject everything for a missing number."""
+    references = source.tables.get("references")
+    if not references or any(shard.num_rows for shard in references):
+        return
+    asked = [item for item in policy.conditions if set(item.scores) & _NEED_REFERENCES]
+    about = " OR ".join(_is_about(item, f"edit_types_{i}") for i, item in enumerate(asked, start=1))
+    types = {f"edit_types_{i}": list(item.edit_types) for i, item in enumerate(asked, start=1) if item.edit_types}
+    sql = f"SELECT count(*) AS num_pairs FROM candidates WHERE own_reason IS NULL AND ({about or 'false'})"
+    num_pairs = fetch_rows(connection, sql, **types)[0]["num_pairs"]
+    if num_pairs:
+        raise PolicyError(
+            f"policy {policy.name!r} asks for the quality of {num_pairs} pairs ({', '.join(one.name for one in asked)}), "
+            f"and build {source.name!r} has no photo of its train split to measure it against: all its pictures were "
+            "generated, or nobody knows; add a source of photos to the profile and build again, or decide by a policy "
+            "without those conditions, such as infra/policies/aesthetics.toml"
         )
 
 

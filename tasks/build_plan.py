@@ -44,7 +44,13 @@ class BuildPlan:
         self._workspace = workspace
         self._profile = profile
         self._steps = [step for step in STEPS.values() if not step.switch or getattr(profile, step.switch).enabled]
-        self._upstream = {step.name: self._before(step.reads) for step in self._steps if step.gathers}
+        self._upstream = {
+            table: self._before(table)
+            for step in self._steps
+            if step.gathers
+            for table in (step.reads, step.otherwise)
+            if table
+        }
         self._shards: dict[str, list[tuple[tuple[int, int], Shard]]] = {}
         self._gathered: dict[str, Shard] = {}
         self._begun: set[str] = set()
@@ -135,7 +141,9 @@ class BuildPlan:
         """Whether somebody waits for what a gathering step makes, and nothing more can come into it."""
         if not step.gathers or step.name in self._begun:
             return False
-        before = self._upstream[step.name]
+        before = self._upstream[step.reads]
+        if step.otherwise and not self._gathered_from(step.reads):
+            before = before | self._upstream[step.otherwise]
         return (
             any(jobs and step.writes in STEPS[name].extra for name, jobs in self._blocked.items())
             and not any(self._running[name] or self._blocked.get(name) for name in before)
@@ -144,9 +152,15 @@ class BuildPlan:
         )
 
     def _gather(self, step: Step) -> Job:
-        inputs = sorted(self._shards.get(step.reads, []), key=lambda item: item[0])
-        chosen = tuple(shard for _, shard in inputs if shard.num_rows)
+        chosen = self._gathered_from(step.reads)
+        if step.otherwise and not chosen:
+            chosen = self._gathered_from(step.otherwise)
         return Job(step=step.name, label=_WHOLE_BUILD, place=(0, 0), inputs=chosen)
+
+    def _gathered_from(self, table: str) -> tuple[Shard, ...]:
+        """The shards of a table that hold rows, in the order of their places."""
+        shards = sorted(self._shards.get(table, []), key=lambda item: item[0])
+        return tuple(shard for _, shard in shards if shard.num_rows)
 
     def _before(self, table: str) -> set[str]:
         """The steps that can add to a table, themselves or by what they make."""

@@ -1,10 +1,12 @@
 """Step ``references``: features of a fixed choice of good photos, which KNN-GIQA measures quality against.
 
-The paper takes LAION-600M (section 3.2). Here it is a hash-chosen sample of the build's own training photos, or,
-with real backends, of any photos that the profile lists as a source.
+The paper takes LAION-600M (section 3.2). Here it is a hash-chosen sample of the build's own training photos: of any
+photos that the profile lists as a source of regions, or, without such a source, of the photos that ready-made pairs
+start from. Pictures that a model generated are not taken: a generator's pictures measured against its own would all
+look good.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import nsmallest
 from itertools import islice
 from typing import Any
@@ -15,6 +17,7 @@ from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
 from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
+from tasks.readers.registry import READERS
 from tasks.row_images import RowImages
 from tasks.steps import Row, StepContext
 
@@ -23,13 +26,27 @@ def references(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield an embedding per chosen photo, in hash order: the same whatever order the regions come in."""
     parameters = context.profile.score
     images = RowImages(context.roots)
-    chosen = iter(_choose(context.rows, parameters.num_references))
+    generated = {source.dataset for source in context.profile.sources if not READERS[source.reader].sources_are_photos}
+    chosen = iter(_choose(_photos(context.rows, generated), parameters.num_references))
     while batch := list(islice(chosen, parameters.batch_size)):
         opened = [(group_id, pixels) for group_id, image in batch if (pixels := _read(images, image)) is not None]
         embeddings = call_batch("embedder", context.backends["embedder"], [pixels for _, pixels in opened])
         for (group_id, _), embedding in zip(opened, embeddings, strict=True):
             if not isinstance(embedding, RowRejected):
                 yield {"group_id": group_id, "embedding": embedding.tolist(), "backends": list(context.backend_ids)}
+
+
+def _photos(rows: Iterable[Row], generated: Collection[str]) -> Iterator[Row]:
+    """Rows whose ``source_image`` is a photo; of pairs, those whose one good photo it is, turned round if need be."""
+    for row in rows:
+        if "vision_task" not in row:
+            yield row  # a region
+        elif row["dataset"] in generated or row["reason"] is not None:
+            continue
+        elif row["vision_task"] == "image_enhancement":
+            yield row | {"source_image": row["target_image"]}
+        elif row["source_image"]["sha256"] == row["group_id"]:  # else a turn that begins with an edited picture
+            yield row
 
 
 def _choose(rows: Iterable[Row], count: int) -> list[tuple[str, Any]]:

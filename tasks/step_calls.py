@@ -103,7 +103,9 @@ class Call:
         return find_function(self._step)(context, writer)
 
     def _rows(self) -> Iterator[Row]:
-        return (row for shard in self._inputs for row in read_rows(shard.file(self._workspace), self._step.columns))
+        step = self._step
+        columns = {step.reads: step.columns, step.otherwise: step.otherwise_columns}
+        return (row for shard in self._inputs for row in read_rows(shard.file(self._workspace), columns[shard.table]))
 
 
 def load_role(profile: Profile, role: str) -> Any:

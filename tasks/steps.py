@@ -11,7 +11,7 @@ A step is a pure function from input shards to one output shard::
     replace_object patches + gallery -> edits  a donor retrieved and put in the region's place
     word_edits     edits -> pairs              captions, instruction, and the reversed pair of a removal
     annotate       regions -> pairs            segmentation and keypoint pairs, drawn at load time
-    references     all regions -> references   features that quality is measured against
+    references     all regions -> references   features that quality is measured against; without any, pairs' photos
     score          pairs + references -> scores
 
 What each needs is declared in `STEPS`: `tasks.build_plan` turns the declarations into an order, and
@@ -71,6 +71,8 @@ class Step:
     """module:function of type `Produce`; imported when the step first runs."""
     gathers: bool = False
     """One call for the whole build, when nothing can add to the table that it reads any more."""
+    otherwise: str | None = None
+    """The table that a gathering step takes where the build has no row of ``reads``."""
     extra: tuple[str, ...] = ()
     """Tables of gathering steps whose one shard it needs beside its own."""
     kind: str | None = None
@@ -83,6 +85,8 @@ class Step:
     """Backends that the result depends on."""
     columns: tuple[str, ...] | None = None
     """Columns of ``reads`` that it looks at; None: all."""
+    otherwise_columns: tuple[str, ...] | None = None
+    """Columns of ``otherwise`` likewise."""
     version: int = 1
     """Raised whenever the same inputs would give another result."""
 
@@ -154,12 +158,17 @@ STEPS: dict[str, Step] = {
         Step(
             name="references",
             reads="regions",
+            otherwise="pairs",
             gathers=True,
             writes="references",
             function="tasks.references:references",
             parameters="score",
             roles=("embedder",),
             columns=("group_id", "split", "source_image", "reason"),
+            otherwise_columns=(
+                *("group_id", "split", "source_image", "reason"),
+                *("dataset", "vision_task", "target_image"),
+            ),
         ),
         Step(
             name="score",

@@ -50,6 +50,8 @@ class EditPairsReader(FileReader):
     kind: ClassVar[str] = "edit_pairs"
     holds: ClassVar[str] = "the folder with Parquet files, WebDataset tars or JSON lists of edits"
     licence: ClassVar[str | None] = None
+    sources_are_photos: ClassVar[bool] = False
+    """Unknown of a set of any origin."""
     columns: ClassVar[Mapping[str, str]] = {}
     """Role -> column, where the dataset's own are known."""
     extra: ClassVar[tuple[str, ...]] = ()

@@ -64,6 +64,7 @@ class OmniEditReader(EditPairsReader):
     kind: ClassVar[str] = "omniedit"
     holds: ClassVar[str] = "the folder with OmniEdit's Parquet files"
     licence: ClassVar[str | None] = "OmniEdit: MIT"
+    sources_are_photos: ClassVar[bool] = True
     columns: ClassVar[Mapping[str, str]] = {
         "source": "src_img",
         "target": "edited_img",

@@ -37,6 +37,7 @@ class ImgEditReader(EditPairsReader):
     kind: ClassVar[str] = "imgedit"
     holds: ClassVar[str] = "the folder with ImgEdit's Parquet files and tars"
     licence: ClassVar[str | None] = "ImgEdit: Apache-2.0"
+    sources_are_photos: ClassVar[bool] = True
     columns: ClassVar[Mapping[str, str]] = {
         "source": "input_images",
         "target": "output_images",

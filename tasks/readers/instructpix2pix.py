@@ -57,6 +57,7 @@ class InstructPix2PixReader(FileReader):
     revision: str = field(default="1", init=False)
     kind: ClassVar[str] = "instructpix2pix"
     licence: ClassVar[str] = "InstructPix2Pix: none stated (code: MIT)"
+    sources_are_photos: ClassVar[bool] = False
     _zip: ZipMembers | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ class MagicBrushReader(EditPairsReader):
     kind: ClassVar[str] = "magicbrush"
     holds: ClassVar[str] = "the folder with data/*.parquet, or {train,dev,test}/edit_turns.json"
     licence: ClassVar[str | None] = "MagicBrush: CC BY 4.0 (the test set: not to be redistributed or trained on)"
+    sources_are_photos: ClassVar[bool] = True
     extra: ClassVar[tuple[str, ...]] = ("img_id", "turn_index")
     _origins: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     """A session's image id, or the name of a made picture -> the first photo."""

@@ -93,6 +93,9 @@ class Reader(Protocol):
     """How polygons become pixels: ``phrasecut`` or ``coco`` (see `catalog.masks.rasterize_polygons`)."""
     counts_stored_pixels: ClassVar[bool]
     """Whether the regions of images count pixels as stored, whatever EXIF says of how to turn the photo."""
+    sources_are_photos: ClassVar[bool]
+    """Of pairs: whether the pictures that they start from (of enhancement: end in) are photographs, which quality may be
+    measured against; False where they are generated, or nobody knows."""
 
     def read(self) -> Iterator[Record]:
         """Stream the records in a stable order, decoding no pixel. Raises SourceError for a wrong folder."""
@@ -119,6 +122,7 @@ class FileReader:
     options: dict[str, Any] = field(default_factory=dict)
     polygon_rule: PolygonRule = "coco"
     counts_stored_pixels: ClassVar[bool] = True
+    sources_are_photos: ClassVar[bool] = True
 
     def locate(self, file: str) -> Location:
         """A file of its own, as it is."""

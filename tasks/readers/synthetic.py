@@ -63,6 +63,7 @@ class SyntheticReader:
     revision: str = field(default="1", init=False)
     polygon_rule: PolygonRule = field(default="coco", init=False)
     counts_stored_pixels: ClassVar[bool] = True
+    sources_are_photos: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.root is not None:
