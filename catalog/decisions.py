@@ -254,10 +254,11 @@ def _require_references(connection: duckdb.DuckDBPyConnection, source: Manifest,
     num_pairs = fetch_rows(connection, sql, **types)[0]["num_pairs"]
     if num_pairs:
         raise PolicyError(
-            f"policy {policy.name!r} asks for the quality of {num_pairs} pairs ({', '.join(one.name for one in asked)}), "
-            f"and build {source.name!r} has no photo of its train split to measure it against: all its pictures were "
-            "generated, or nobody knows; add a source of photos to the profile and build again, or decide by a policy "
-            "without those conditions, such as infra/policies/aesthetics.toml"
+            f"policy {policy.name!r} asks for the quality of {num_pairs} pairs "
+            f"({', '.join(one.name for one in asked)}), and build {source.name!r} has no photo of its train split to "
+            "measure it against: all its pictures were generated, or nobody knows; add a source of photos to the "
+            "profile and build again, or decide by a policy without those conditions, such as "
+            "infra/policies/aesthetics.toml"
         )
 
 

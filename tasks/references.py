@@ -17,7 +17,7 @@ from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
 from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
-from tasks.readers.registry import READERS
+from tasks.listing import open_source
 from tasks.row_images import RowImages
 from tasks.steps import Row, StepContext
 
@@ -26,7 +26,7 @@ def references(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield an embedding per chosen photo, in hash order: the same whatever order the regions come in."""
     parameters = context.profile.score
     images = RowImages(context.roots)
-    generated = {source.dataset for source in context.profile.sources if not READERS[source.reader].sources_are_photos}
+    generated = {source.dataset for source in context.profile.sources if not open_source(source).sources_are_photos}
     chosen = iter(_choose(_photos(context.rows, generated), parameters.num_references))
     while batch := list(islice(chosen, parameters.batch_size)):
         opened = [(group_id, pixels) for group_id, image in batch if (pixels := _read(images, image)) is not None]

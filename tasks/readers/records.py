@@ -94,8 +94,8 @@ class Reader(Protocol):
     counts_stored_pixels: ClassVar[bool]
     """Whether the regions of images count pixels as stored, whatever EXIF says of how to turn the photo."""
     sources_are_photos: ClassVar[bool]
-    """Of pairs: whether the pictures that they start from (of enhancement: end in) are photographs, which quality may be
-    measured against; False where they are generated, or nobody knows."""
+    """Of pairs: whether the pictures that they start from (of enhancement: end in) are photographs, which quality may
+    be measured against; False where they are generated, or nobody knows."""
 
     def read(self) -> Iterator[Record]:
         """Stream the records in a stable order, decoding no pixel. Raises SourceError for a wrong folder."""

@@ -13,8 +13,9 @@ from PIL import Image
 from plain_build import build
 
 from catalog.decisions import decide
+from catalog.digests import bytes_digest
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
+from catalog.images import read_source_file, resize_image
 from catalog.masks import decode_mask
 from catalog.policies import Policy
 from catalog.store import read_rows
@@ -235,29 +236,60 @@ def write_gier(root: Path, sizes: dict[str, tuple[int, int]]) -> None:
         write_bytes(root / name, png(pixels(number, *size)))
 
 
-def test_gier_sizes_and_wordings(tmp_path: Path) -> None:
+def test_gier_wordings_and_aligned_copies(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    sizes = {"images/0_in.jpg": (40, 36), "images/0_out.jpg": (40, 36), "images/1_in.jpg": (40, 36)}
-    sizes |= {"images/1_out.jpg": (40, 35), "images/2_in.jpg": (40, 36), "images/2_out.jpg": (44, 36)}
+    sizes = {"images/0_in.jpg": (40, 36), "images/0_out.jpg": (40, 36)}
+    sizes |= {"images/2_in.jpg": (40, 36), "images/2_out.jpg": (44, 36)}
     write_gier(root, sizes | {"warped/2_out.jpg": (40, 36)})
     entries = [
         gier_entry(0),
-        gier_entry(1),
         gier_entry(2),
         gier_entry(0, output="gone.jpg", expert_summary=[], amateur_summary=[]),
     ]
     (root / "GIER.json").write_text(json.dumps(entries))  # NaN as it is in the file
     rows = ingest_source(tmp_path / "home", "gier", root)
-    # one pixel less in height; an aligned copy in warped/; a file that is not there
-    assert reasons(rows) == [None, "size_mismatch", None, "missing_file"]
-    assert "40x36, target 40x35" in rows[1]["detail"]
+    assert reasons(rows) == [None, None, "missing_file"]
     assert (
-        rows[2]["target_image"]["path"] == "warped/2_out.jpg" and rows[2]["source_image"]["path"] == "images/2_in.jpg"
+        rows[1]["target_image"]["path"] == "warped/2_out.jpg" and rows[1]["source_image"]["path"] == "images/2_in.jpg"
     )
     assert {row["edit_type"] for row in rows if row["reason"] is None} == {"photo_request"}
     every = list(GierReader(root=root, options={"wordings": "all"}).read())
     assert [pair.instruction for pair in every[:3]] == ["expert 0", "amateur 0", "b"] and every[-1].instruction is None
     assert {rows[0]["instruction"]} <= {"expert 0", "amateur 0", "b"}
+
+
+def test_gier_of_two_sizes(tmp_path: Path, shared_data: Path) -> None:
+    """A real photo, and results: brighter and scaled; brighter and cut; cropped on request; of another photo; torn."""
+    root = tmp_path / "root"
+    photo = np.array(Image.open(shared_data / "keypoints_coco/000000000785.jpg").convert("RGB"))
+    other = np.array(Image.open(shared_data / "keypoints_coco/000000196141.jpg").convert("RGB"))
+    brighter = np.clip(photo.astype(int) + 40, 0, 255).astype(np.uint8)
+    height, width = photo.shape[:2]
+    scaled = resize_image(brighter, width // 2, height // 2)
+    cut = brighter[30:-20, 50:-70]
+    torn = png(cut)
+    results = [png(scaled), png(cut), png(cut), png(other[:-40]), torn[: len(torn) // 2]]
+    entries = [gier_entry(n, operator={"crop": {"local": False, "ids": []}} if n == 2 else {}) for n in range(5)]
+    for number, data in enumerate(results):
+        write_bytes(root / f"images/{number}_in.jpg", png(photo))
+        write_bytes(root / f"images/{number}_out.jpg", data)
+    (root / "GIER.json").write_text(json.dumps(entries))
+
+    home = tmp_path / "home"
+    rows = ingest_source(home, "gier", root)
+    assert reasons(rows) == [None, None, "size_mismatch", "unrelated_result", "truncated_image"]
+    assert {row["group_id"] for row in rows[:2]} == {bytes_digest(png(photo))}
+    first, second = ([show(home, row[f"{side}_image"]) for side in ("source", "target")] for row in rows[:2])
+    assert np.array_equal(first[1], scaled)  # the coarser of the two grids: this one is as it was
+    assert np.abs(first[0].astype(int) + 40 - first[1])[first[1] < 255].mean() < 3
+    assert np.array_equal(second[0], photo[30:-20, 50:-70]) and np.array_equal(second[1], cut)
+
+    rows = ingest_source(tmp_path / "official", "gier", root, sizes="official")
+    assert reasons(rows) == [None, None, None, None, "truncated_image"]
+    source, target = (show(tmp_path / "official", rows[2][f"{side}_image"]) for side in ("source", "target"))
+    assert np.array_equal(source, photo) and np.array_equal(target, resize_image(cut, width, height))
+    with pytest.raises(SourceError, match="sizes of reader gier"):
+        GierReader(root=root, options={"sizes": "any"})
 
 
 def test_gier_local_masks(tmp_path: Path) -> None:
