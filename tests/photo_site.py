@@ -10,6 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+
+from catalog.images import encode_png
+from catalog.workspace import Workspace
+from tasks.photo_requests.archive import Archive
+from tasks.photo_requests.crawl_settings import FetchParameters
+from tasks.photo_requests.fetching import Fetcher
+from tasks.photo_requests.opt_outs import OptOuts
+
 CHUNK = 1 << 14
 
 
@@ -123,3 +132,20 @@ class Handler(BaseHTTPRequestHandler):
 
 def redirect(target: str, status: int = 302) -> Page:
     return Page(status=status, headers={"Location": target})
+
+
+def picture(seed: int = 0) -> bytes:
+    return encode_png(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8))
+
+
+def make_fetcher(tmp_path, site, opt_outs=None, resolve=None, **changes) -> Fetcher:
+    values = {
+        "host_rate": 1000.0,
+        "host_connections": 8,
+        "timeout": 3.0,
+        "ports": [site.port],
+        "private_hosts": [f"127.0.0.1:{site.port}"],
+        **changes,
+    }
+    archive = Archive(Workspace(tmp_path))
+    return Fetcher(FetchParameters(**values), archive, opt_outs or OptOuts(), resolve or (lambda *_: ["127.0.0.1"]))

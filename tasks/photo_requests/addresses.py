@@ -7,6 +7,7 @@ made to an address that was checked (`CheckedNetwork`); each redirect is a new c
 """
 
 import ipaddress
+import queue
 import socket
 import threading
 import time
@@ -25,6 +26,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _INNER = tuple(map(ipaddress.ip_network, ("fec0::/10", "64:ff9b:1::/48")))
 """Networks of one's own that `ipaddress` counts as global: site-local (RFC 3879), local translation (RFC 8215)."""
+
+_LOOK_UP = 10.0  # seconds: the system's resolver has no limit that can be set for one name
 
 Resolve = Callable[[str, int], list[str]]
 """Host and port to IP addresses; raises OSError."""
@@ -114,7 +117,7 @@ class CheckedNetwork(httpcore.NetworkBackend):
         """Look the host up, refuse it if any of its addresses is private, connect to the first that answers.
 
         Raises:
-            RowRejected: unknown_host, private_address.
+            RowRejected: unknown_host, private_address; timed_out where the name takes too long to be looked up.
             httpcore.ConnectError, httpcore.ConnectTimeout: no address answers.
         """
         addresses = self.check(host, port)
@@ -132,16 +135,33 @@ class CheckedNetwork(httpcore.NetworkBackend):
 
     def check(self, host: str, port: int) -> list[str]:
         """The addresses of a host, all of them public or allowed by name."""
-        try:
-            addresses = self._resolve(host, port)
-        except (OSError, UnicodeError) as error:
-            raise RowRejected(Reason.UNKNOWN_HOST, f"{host} does not resolve") from error
+        addresses = self._look_up(host, port)
         if not addresses:
             raise RowRejected(Reason.UNKNOWN_HOST, f"{host} has no address")
         for address in addresses:
             if not is_public(address) and f"{address}:{port}" not in self._private_hosts:
                 raise RowRejected(Reason.PRIVATE_ADDRESS, f"{host} is {address}, port {port}, which is not public")
         return addresses
+
+    def _look_up(self, host: str, port: int) -> list[str]:
+        """Addresses within a time: a thread of its own waits for a resolver that does not answer, nobody else."""
+        answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._resolve(host, port))
+            except (OSError, UnicodeError) as error:
+                answers.put(error)
+
+        seconds = self._deadline.left(_LOOK_UP)
+        threading.Thread(target=ask, name=f"look-up of {host}", daemon=True).start()
+        try:
+            found = answers.get(timeout=seconds)
+        except queue.Empty as error:
+            raise RowRejected(Reason.TIMED_OUT, f"{host} was not looked up within {seconds:.1f} s") from error
+        if isinstance(found, Exception):
+            raise RowRejected(Reason.UNKNOWN_HOST, f"{host} does not resolve") from found
+        return found
 
 
 class _BoundedStream(httpcore.NetworkStream):

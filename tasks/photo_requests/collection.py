@@ -219,6 +219,8 @@ class Collection:
             answer = self._archive.take(self._folder, address)
         if answer is not None and answer.sha256 in self._opt_outs.digests:
             return answer.rejected(Reason.OPTED_OUT, "its digest is on the opt-out list")
+        if answer is not None and answer.final_url and (entry := self._opt_outs.name_url(answer.final_url)):
+            return answer.rejected(Reason.OPTED_OUT, f"{entry}, where it led, is on the opt-out list")
         return answer
 
     def _is_due(self, address: str, answer: Answer) -> bool:

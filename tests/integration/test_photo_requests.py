@@ -444,6 +444,21 @@ def test_after_a_kill_nothing_is_fetched_twice(tmp_path):
         assert tables[0] == tables[1] and len(tables[0]) == 2
 
 
+def test_who_opts_out_later_is_left_out_also_behind_a_redirect(tmp_path):
+    with Site() as site:
+        crawled = Crawled(tmp_path, site)
+        requests = simple_site(site, 1)
+        site.pages["/moved.jpg"] = redirect(site.url("/simple/0/result.jpg", "host.test"))
+        crawled.write([{**requests[0], "after": site.url("/moved.jpg")}])
+        crawled.settings["fetch.private_hosts"].append(f"host.test:{site.port}")
+        crawled.crawl()
+        assert [row["reason"] for row in crawled.rows()] == [None]
+        (tmp_path / "out.txt").write_text("host.test\n")
+        asked = len(site.asked)
+        crawled.crawl(opt_out=tmp_path / "out.txt")
+        assert [row["reason"] for row in crawled.rows()] == ["opted_out"] and len(site.asked) == asked
+
+
 def test_failures_are_tried_again_only_when_asked(tmp_path):
     with Site() as site:
         crawled = Crawled(tmp_path, site)

@@ -1,49 +1,28 @@
 """Fetching: addresses that are checked, hosts that are spared, an archive that remembers."""
 
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import httpcore
-import numpy as np
 import pytest
-from photo_site import Page, Site
+from photo_site import Page, Site, make_fetcher, picture, redirect
 
 from catalog.errors import ConfigError, RowRejected
-from catalog.images import encode_png
 from catalog.reasons import Reason
-from catalog.workspace import Workspace
+from tasks.photo_requests import addresses
 from tasks.photo_requests.addresses import CheckedNetwork, Deadline, is_public, parse_url
-from tasks.photo_requests.archive import Archive
-from tasks.photo_requests.crawl_settings import FetchParameters
 from tasks.photo_requests.fetch_queue import fetch_all
-from tasks.photo_requests.fetching import Fetcher
-from tasks.photo_requests.opt_outs import OptOuts, read_opt_outs
+from tasks.photo_requests.opt_outs import read_opt_outs
 from tasks.photo_requests.robots import RobotsRules, find_reservation
-
-
-def picture(seed: int = 0) -> bytes:
-    return encode_png(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8))
 
 
 @pytest.fixture
 def site():
     with Site() as site:
         yield site
-
-
-def make_fetcher(tmp_path, site, opt_outs=None, resolve=None, **changes) -> Fetcher:
-    values = {
-        "host_rate": 1000.0,
-        "host_connections": 8,
-        "timeout": 3.0,
-        "ports": [site.port],
-        "private_hosts": [f"127.0.0.1:{site.port}"],
-        **changes,
-    }
-    archive = Archive(Workspace(tmp_path))
-    return Fetcher(FetchParameters(**values), archive, opt_outs or OptOuts(), resolve or (lambda *_: ["127.0.0.1"]))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +94,18 @@ def test_every_address_of_a_name_must_be_public():
     with pytest.raises(RowRejected) as rejected:
         network.connect_tcp("mixed.test", 80, 1.0)
     assert rejected.value.reason is Reason.PRIVATE_ADDRESS
+
+
+def test_a_name_that_nobody_answers_for_ends_in_time(monkeypatch):
+    """A resolver may take minutes: the thread that fetches does not wait for it."""
+    monkeypatch.setattr(addresses, "_LOOK_UP", 0.2)
+    asleep = threading.Event()
+    network = CheckedNetwork(Deadline(), (), lambda *_: [str(asleep.wait(30))])
+    start = time.monotonic()
+    with pytest.raises(RowRejected, match=r"not looked up within") as rejected:
+        network.connect_tcp("silent.test", 80, 5.0)
+    asleep.set()
+    assert rejected.value.reason is Reason.TIMED_OUT and time.monotonic() - start < 5
 
 
 def test_a_deadline_ends_every_wait():
@@ -246,35 +237,27 @@ def test_a_host_that_asks_for_a_pause_gets_it_once(site, tmp_path):
     assert fetcher.fetch(site.url("/b.png")).reason == Reason.SERVER_ERROR and site.count("/b.png") == 2
 
 
-def test_what_has_not_changed_is_not_sent_again(site, tmp_path):
-    headers = {"Content-Type": "image/png", "ETag": '"v1"', "Last-Modified": "Tue, 01 Aug 2023 10:00:00 GMT"}
-    site.pages["/a.png"] = Page(picture(), headers=headers)
-    fetcher, archive = make_fetcher(tmp_path, site), Archive(Workspace(tmp_path))
-    first = fetcher.fetch(site.url("/a.png"))
-    assert first.reason is None and first.etag == '"v1"' and archive.find(first.address) == first
-    again = fetcher.fetch(first.address, first)
-    assert site.headers["/a.png"]["If-None-Match"] == '"v1"' and "If-Modified-Since" in site.headers["/a.png"]
-    assert (again.status, again.sha256, again.image) == (304, first.sha256, first.image)
-    assert archive.read(again.sha256) == picture()
-    site.pages["/a.png"] = Page(picture(1), headers={**headers, "ETag": '"v2"'})
-    changed = fetcher.fetch(first.address, again)
-    assert changed.reason is None and changed.sha256 != first.sha256 and archive.read(changed.sha256) == picture(1)
-    site.pages["/a.png"] = Page(status=304, headers={})
-    assert make_fetcher(tmp_path / "other", site).fetch(first.address).reason == Reason.HTTP_ERROR
+@pytest.mark.parametrize(
+    "target", ["http://[::1", "http://127.0.0.7:1/robots.txt", "file:///etc/passwd", "http://x:y/"]
+)
+def test_a_robots_txt_that_leads_astray_counts_as_unreadable(site, tmp_path, target):
+    site.pages |= {"/a.png": Page(picture()), "/robots.txt": redirect(target)}
+    assert make_fetcher(tmp_path, site).fetch(site.url("/a.png")).reason == Reason.ROBOTS_UNREADABLE
+    assert site.count("/a.png") == 0
 
 
-def test_the_archive_is_held_by_one_and_forgets_what_was_not_committed(site, tmp_path):
-    archive = Archive(Workspace(tmp_path))
-    with archive.hold(), pytest.raises(ConfigError, match="another crawl"), Archive(Workspace(tmp_path)).hold():
-        pass
-    site.pages["/a.png"] = Page(picture())
-    answer = make_fetcher(tmp_path, site).fetch(site.url("/a.png"))
-    (tmp_path / "data" / answer.image["path"]).unlink()
-    assert archive.find(answer.address) is None, "without its bytes an answer is none"
-    torn = archive.folder / "incoming" / "x.tmp"
-    torn.write_bytes(b"half")
-    with archive.hold():
-        assert not torn.exists()
+def test_a_host_that_is_gone_is_not_tried_for_each_of_its_links(tmp_path, site):
+    looked_up = []
+
+    def resolve(host: str, port: int) -> list[str]:
+        looked_up.append(host)
+        raise OSError("no such host")
+
+    fetcher = make_fetcher(tmp_path, site, resolve=resolve)
+    answers = [fetcher.fetch(f"http://gone.test:{site.port}/{number}.jpg") for number in range(6)]
+    assert [one.reason for one in answers] == [Reason.UNKNOWN_HOST] * 3 + [Reason.CONNECTION_FAILED] * 3
+    assert "not asked again" in answers[-1].detail and all(one.may_pass for one in answers)
+    assert looked_up == ["gone.test"] * 3
 
 
 def test_a_slow_host_keeps_nobody_waiting(tmp_path, site):
