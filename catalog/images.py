@@ -15,6 +15,7 @@ What `decode_image` does, always the same for the same bytes:
 """
 
 import os
+import re
 import stat
 import struct
 import warnings
@@ -327,8 +328,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _explain(error: Exception) -> str:
-    """A library's message, short and storable as UTF-8."""
-    return f"{type(error).__name__}: {error}"[:200].encode("utf-8", "backslashreplace").decode()
+    """A library's message, short, storable as UTF-8, and the same each time: without addresses in memory."""
+    message = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", f"{type(error).__name__}: {error}")
+    return message[:200].encode("utf-8", "backslashreplace").decode()
 
 
 def encode_png(image: np.ndarray) -> bytes:

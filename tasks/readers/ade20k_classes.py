@@ -123,6 +123,12 @@ class Ade20kFullReader(FileReader):
         return (self._image(root, path, shared) for path in wanted)
 
     def _shared(self, paths: Mapping[str, list[Path]]) -> frozenset[int]:
+        """The classes that both splits show as whole objects. Raises SourceError where there are none."""
+        if absent := [FOLDERS[split] for split in FOLDERS if not paths[split]]:
+            raise SourceError(
+                f"Reader {self.kind} finds its classes in both splits, and images/ADE/{absent[0]} below {self.root} "
+                "holds no record: unpack it there, or take every class of what is there by the option classes = all."
+            )
         seen = [frozenset(number for path in paths[split] for number in _names(path)) for split in FOLDERS]
         return seen[0] & seen[1]
 

@@ -56,7 +56,7 @@ DESCRIPTIONS: Mapping[str, Description] = MappingProxyType(
         "magicbrush": Description(
             "edit pairs, several turns", "data/*.parquet, or <split>/edit_turns.json and images/"
         ),
-        "mpii": Description("people with 16 joints", "annot/<split>.json or the official .mat, images/"),
+        "mpii": Description("people with 16 joints", "annot/<split>.json, .h5 or the official .mat, images/"),
         "omniedit": Description("edit pairs, seven kinds", "Parquet files: src_img, edited_img, edited_prompt_list"),
         "openimages": Description("regions: 350 classes with masks", "tables (.csv), photos and mask PNGs"),
         "pascal_context": Description(_CLASSES, "VOC2010/ with JPEGImages/, trainval/*.mat, labels.txt"),

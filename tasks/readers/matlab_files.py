@@ -1,5 +1,9 @@
-"""MATLAB files (version 5 to 7.2) read by scipy, which makes arrays of plain values and runs nothing."""
+"""MATLAB files (version 5 to 7.2) read by scipy, which makes arrays of plain values and runs nothing.
 
+What its compressed elements (MAT-File Format, "Data Element Format") grow to is measured before scipy makes arrays.
+"""
+
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -12,18 +16,28 @@ from catalog.errors import SourceError
 _DAMAGE = (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, OverflowError, zlib.error)
 
 
-def read_variable(path: Path, variable: str, what: str) -> Any:
+MAX_BYTES = 1 << 30
+"""Of all compressed elements of a file; MPII's release and SIDD's blocks take a quarter of it."""
+
+_COMPRESSED = 15  # type of an element that zlib has packed
+_PIECE = 1 << 20
+_HEADER = 128  # bytes before the first element; the last two are the byte order
+
+
+def read_variable(path: Path, variable: str, what: str, most: int = MAX_BYTES) -> Any:
     """One variable of a .mat file as scipy gives it: structs as arrays of named fields.
 
     Args:
         path: the file.
         variable: its name.
         what: what the file is, for messages: "MPII's release".
+        most: bytes that its variables may take, decompressed.
 
     Raises:
-        SourceError: the file cannot be read, is of version 7.3 (HDF5), or lacks the variable.
+        SourceError: the file cannot be read, is of version 7.3 (HDF5), takes more than ``most``, or lacks the variable.
     """
     try:
+        _require_size(path, what, most)
         values = loadmat(path, variable_names=[variable])
     except NotImplementedError as error:
         raise SourceError(f"{what} must be a MATLAB file of version 5 to 7.2; {path} is version 7.3.") from error
@@ -32,3 +46,23 @@ def read_variable(path: Path, variable: str, what: str) -> Any:
     if variable not in values:
         raise SourceError(f"{what} must hold the variable {variable}; {path} does not; fetch it again.")
     return values[variable]
+
+
+def _require_size(path: Path, what: str, most: int) -> None:
+    """Decompress all elements of a file once, piece by piece, and keep nothing: what they say of themselves may lie."""
+    with path.open("rb") as stream:
+        order = {b"IM": "<", b"MI": ">"}.get(stream.read(_HEADER)[-2:])
+        total = 0
+        while order and len(tag := stream.read(8)) == 8:
+            kind, length = struct.unpack(f"{order}II", tag)
+            if kind != _COMPRESSED:
+                stream.seek(length, 1)
+                continue
+            unpacker, rest = zlib.decompressobj(), length
+            while rest > 0 and (packed := stream.read(min(rest, _PIECE))):
+                rest -= len(packed)
+                while packed:
+                    total += len(unpacker.decompress(packed, _PIECE))
+                    packed = unpacker.unconsumed_tail
+                    if total > most:
+                        raise SourceError(f"{what} may take {most} bytes once decompressed; {path} takes more.")

@@ -1,4 +1,4 @@
-"""MPII Human Pose (Andriluka et al., CVPR 2014): 16 joints, from the official .mat or from HRNet's JSON.
+"""MPII Human Pose (Andriluka et al., CVPR 2014): 16 joints, from the official .mat, HRNet's JSON or hourglass's HDF5.
 
 Layouts::
 
@@ -6,9 +6,10 @@ Layouts::
     mpii/annot/{train,valid,trainval}.json                            (HRNet, InstructDiffusion)
     mpii/annotations/mpii_{train,val,trainval}.json                   (mmpose)
     mpii/annot/mpii_human_pose_v1_u12_1.mat                           (official; also annotations/, or its own folder)
+    mpii/annot/{train,valid}.h5                                       (stacked hourglass; needs the package h5py)
 
 All coordinates count from 1 there and from 0 here. ``joints_vis`` of the JSON means "annotated": it says nothing
-about what hides a joint, so such a joint has visibility 2; the .mat says it (``is_visible``), and 0 becomes 1.
+about what hides a joint, so such a joint has visibility 2; the .mat and the .h5 say it, and hidden becomes 1.
 A person has no box. Its rough centre and its scale (height / 200 pixels) give a square of 200 x scale, its centre
 moved down by 15 x scale as every loader does (HRNet, InstructDiffusion); the square may reach beyond the image.
 """
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 
 from tasks.readers.json_records import JsonRecords
 from tasks.readers.layouts import find_images
+from tasks.readers.mpii_hdf5 import read_hourglass
 from tasks.readers.mpii_release import VISIBLE, read_people
 from tasks.readers.poses import PoseReader
 from tasks.readers.records import SourceImage, SourceRegion
@@ -34,22 +36,23 @@ def _files(split: str) -> tuple[str, ...]:
     own, other = _WORDS[split]
     releases = [f"{folder}{_RELEASE}" for folder in ("annot/", "annotations/", "mpii_human_pose_v1_u12_2/", "")]
     names = (f"annot/{own}.json", f"annotations/mpii_{other}.json")
-    return names if split == "val" else (*names, *releases)
+    hourglass = () if split == "trainval" else (f"annot/{own}.h5",)
+    return (*names, *(() if split == "val" else releases), *hourglass)
 
 
 @dataclass
 class MpiiReader(PoseReader):
-    """MPII Human Pose: 16 joints, .mat or JSON.
+    """MPII Human Pose: 16 joints, .mat, JSON or HDF5.
 
     Options: ``split`` (train, val or trainval; default train; images of trainval go to a split by hash, and the
-    .mat has no val: there train is all that is annotated), ``annotations`` (JSON or .mat file below the root;
-    default: the split's JSON, else the .mat), ``images`` (folder below the root; default: images).
+    .mat has no val: there train is all that is annotated), ``annotations`` (JSON, .mat or .h5 file below the
+    root; default: the split's JSON, else the .mat, else the .h5), ``images`` (folder below the root; default: images).
     """
 
     name: str = "mpii"
     revision: str = field(default="1", init=False)
     kind: ClassVar[str] = "mpii"
-    holds: ClassVar[str] = "the folder with images/ and annot/<split>.json or the official .mat"
+    holds: ClassVar[str] = "the folder with images/ and annot/<split>.json, the official .mat or annot/<split>.h5"
     joints: ClassVar[tuple[str, ...]] = (
         *("right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "pelvis", "thorax"),
         *("upper neck", "head top", "right wrist", "right elbow", "right shoulder", "left shoulder"),
@@ -65,6 +68,8 @@ class MpiiReader(PoseReader):
         people: list[Any]
         if path.suffix == ".mat":
             people = list(read_people(path, len(self.joints)))
+        elif path.suffix in (".h5", ".hdf5"):
+            people = list(read_hourglass(path, len(self.joints)))
         else:
             people = [_annotated(entry) for _, entry in JsonRecords(path, "MPII's annotation file").array()]
         groups: dict[str, list[tuple[int, Any]]] = {}

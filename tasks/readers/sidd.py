@@ -11,6 +11,7 @@ A pair's two files have one name but for the words NOISY and GT. Whole photos ha
 ``crop`` cuts them once, which training needs (Restormer takes 512, every 384).
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,7 @@ _ROLE = re.compile(r"_?(NOISY|GT)(?=_|$|-)", re.IGNORECASE)
 _NOISY, _CLEAN = "ValidationNoisyBlocksSrgb", "ValidationGtBlocksSrgb"
 _BLOCK = re.compile(r"(?P<file>.+\.mat)#block=(?P<photo>[0-9]{1,4}),(?P<block>[0-9]{1,4})", re.S)
 _BLOCKS_SHAPE = (40, 32, 256, 256, 3)
+_OTHER_BYTES = 1 << 20  # of a file beside its blocks
 
 
 def pair_key(path: PurePosixPath) -> str:
@@ -58,7 +60,7 @@ class SiddReader(EnhancementReader):
     licence: ClassVar[str] = "SIDD: MIT"
     edit_type: ClassVar[str] = "denoising"
     splits: ClassVar[tuple[str, ...]] = ("train", "val")
-    _blocks: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _blocks: dict[str, np.ndarray | RowRejected] = field(default_factory=dict, init=False, repr=False)
 
     def _pairs(self, root: Path) -> list[FilePair]:
         split = self.options["split"]
@@ -108,20 +110,32 @@ class SiddReader(EnhancementReader):
         return encode_png(np.ascontiguousarray(self._read_blocks(match["file"])[photo, block]))
 
     def _read_blocks(self, file: str) -> np.ndarray:
-        """uint8 (40, 32, 256, 256, 3): 252 MB, read once."""
+        """uint8 (40, 32, 256, 256, 3): 252 MB, read once; what cannot be read is not tried again."""
         if file not in self._blocks:
-            assert self.root is not None and is_inside(file)
-            if not (self.root / file).is_file():
-                raise RowRejected(Reason.MISSING_FILE, f"no file {file!r}")
             try:
-                blocks = read_variable(self.root / file, PurePosixPath(file).stem, "SIDD's validation blocks")
-            except SourceError as error:
-                raise RowRejected(Reason.UNREADABLE_FILE, str(error)) from error
-            if blocks.shape != _BLOCKS_SHAPE or blocks.dtype != np.uint8:
-                detail = f"{file!r} holds {blocks.dtype} {blocks.shape}, not uint8 {_BLOCKS_SHAPE}"
-                raise RowRejected(Reason.UNSUPPORTED_FORMAT, detail)
-            self._blocks[file] = blocks
-        return self._blocks[file]
+                self._blocks[file] = self._load_blocks(file)
+            except RowRejected as rejected:
+                self._blocks[file] = rejected
+        blocks = self._blocks[file]
+        if isinstance(blocks, RowRejected):
+            raise RowRejected(blocks.reason, blocks.detail)
+        return blocks
+
+    def _load_blocks(self, file: str) -> np.ndarray:
+        assert self.root is not None and is_inside(file)
+        if not (self.root / file).is_file():
+            raise RowRejected(Reason.MISSING_FILE, f"no file {file!r}")
+        most = math.prod(_BLOCKS_SHAPE) + _OTHER_BYTES
+        try:
+            blocks: np.ndarray = read_variable(
+                self.root / file, PurePosixPath(file).stem, "SIDD's validation blocks", most
+            )
+        except SourceError as error:
+            raise RowRejected(Reason.UNREADABLE_FILE, str(error)) from error
+        if blocks.shape != _BLOCKS_SHAPE or blocks.dtype != np.uint8:
+            detail = f"{file!r} holds {blocks.dtype} {blocks.shape}, not uint8 {_BLOCKS_SHAPE}"
+            raise RowRejected(Reason.UNSUPPORTED_FORMAT, detail)
+        return blocks
 
 
 def _partner(file: str) -> str:

@@ -515,3 +515,16 @@ def test_a_truncated_jpeg_is_refused_reduced_too_and_a_harmless_complaint_is_not
     padded = data[:-2] + b"\x00\x00\x00" + data[-2:]  # libjpeg: "extraneous bytes before marker"
     assert np.array_equal(decode_image(padded), decode_image(data))
     assert np.array_equal(EncodedImage(padded).decode(2), EncodedImage(data).decode(2))
+
+
+def test_what_is_said_of_a_damaged_header_is_the_same_each_time() -> None:
+    """Rows keep the sentence, and a rerun must give the same bytes: no address in memory is in it."""
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(stream, "PNG")
+    data = stream.getvalue()[:20] + b"\xff" + stream.getvalue()[21:]
+    said = []
+    for _ in range(2):
+        with pytest.raises(RowRejected) as caught:
+            decode_image(bytes(data))
+        said.append(str(caught.value))
+    assert said[0] == said[1] and "0x" not in said[0] and "cannot identify image file" in said[0]

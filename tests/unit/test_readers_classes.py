@@ -312,6 +312,9 @@ def test_full_release_sample(shared_data: Path) -> None:
         assert (image.width, image.height) == Image.open(root / image.file).size
     with pytest.raises(SourceError, match="images/ADE/validation"):
         Ade20kFullReader(root=root).read()
+    # the sample has no validation split, without which nobody knows which of its classes are among the 847
+    with pytest.raises(SourceError, match=r"images/ADE/validation below .* holds no record: .* classes = all"):
+        Ade20kFullReader(root=root, options={"split": "train"}).read()
 
 
 @pytest.mark.parametrize("reader", [CocoStuffReader, VocReader, PascalContextReader, SceneParseReader])

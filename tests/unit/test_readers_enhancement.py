@@ -14,7 +14,7 @@ from scipy.io import savemat
 from catalog.errors import SourceError
 from catalog.images import decode_image
 from catalog.masks import decode_mask
-from tasks.readers import sidd
+from tasks.readers import matlab_files, sidd
 from tasks.readers.clwd import ClwdReader
 from tasks.readers.gopro import GoProReader
 from tasks.readers.picture_crops import crop_places
@@ -160,6 +160,27 @@ def test_sidd_validation_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     savemat(tmp_path / "root" / "ValidationGtBlocksSrgb.mat", {"ValidationGtBlocksSrgb": blocks["c"][:1]})
     rows = ingest_source(tmp_path / "again", "sidd", tmp_path / "root", split="val")
     assert set(reasons(rows)) == {"unsupported_format"}
+
+
+def test_sidd_blocks_that_explode_are_refused_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .mat of another size is not loaded at all, and what cannot be read is not tried for each of its blocks."""
+    monkeypatch.setattr(sidd, "_BLOCKS_SHAPE", (2, 3, 32, 48, 3))
+    (tmp_path / "root").mkdir()
+    for word in ("Noisy", "Gt"):
+        variable = f"Validation{word}BlocksSrgb"
+        zeros = np.zeros((2, 3, 500, 1000, 3), np.uint8)
+        savemat(tmp_path / "root" / f"{variable}.mat", {variable: zeros}, do_compression=True)
+    loaded = []
+    monkeypatch.setattr(matlab_files, "loadmat", lambda path, **options: loaded.append(path))
+    measured: list[Path] = []
+    measure = matlab_files._require_size
+    monkeypatch.setattr(
+        matlab_files, "_require_size", lambda path, *rest: measured.append(path) or measure(path, *rest)
+    )
+    rows = ingest_source(tmp_path / "home", "sidd", tmp_path / "root", split="val")
+    assert set(reasons(rows)) == {"unreadable_file"} and len(rows) == 6
+    assert "may take 1076224 bytes once decompressed" in rows[0]["detail"]
+    assert loaded == [] and len(measured) == 1
 
 
 def test_clwd_numbers_and_masks(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -323,6 +325,81 @@ def test_mpii_other_variables(tmp_path: Path) -> None:
     savemat(tmp_path / "r.mat", {"other": np.eye(3)})
     with pytest.raises(SourceError, match="variable RELEASE"):
         list(MpiiReader(root=tmp_path, options={"annotations": "r.mat"}).read())
+
+
+def write_hourglass(path: Path, people: list[dict[str, Any]], **changes: Any) -> None:
+    """The hourglass code's form of people of the JSON: centre and scale moved, unannotated joints at (0, 0)."""
+    scales = np.array([person["scale"] for person in people])
+    centers = np.array([person["center"] for person in people]) + np.outer(15 * scales, [0, 1])
+    parts = np.array([person["joints"] for person in people])
+    parts[np.array([person["joints_vis"] for person in people]) == 0] = 0
+    names = np.array([person["image"].encode() for person in people], "S13")
+    arrays = {"imgname": names, "center": centers, "scale": scales * 1.25, "part": parts}
+    arrays |= {"visible": np.array([person["joints_vis"] for person in people], float)} | changes
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            if values is not None:
+                file[name] = values
+
+
+def test_mpii_hourglass_equals_the_json(tmp_path: Path, shared_data: Path) -> None:
+    """The real people in both forms: the same joints and boxes; a joint with visible 0 and a place is hidden."""
+    people = json.loads((need(shared_data / "keypoints_mpii") / "test_mpii.json").read_text())
+    write_json(tmp_path / "json/annot/train.json", people)
+    write_hourglass(tmp_path / "h5/annot/train.h5", people)
+    for form in ("json", "h5"):
+        for person in people:
+            touch(tmp_path / form / "images" / person["image"])
+    plain, packed = (list(MpiiReader(root=tmp_path / form).read()) for form in ("json", "h5"))
+    assert len(plain) == len(packed) == 3
+    for one, other in zip(plain, packed, strict=True):
+        assert (one.source_id, one.file) == (other.source_id, other.file)
+        for first, second in zip(one.regions, other.regions, strict=True):
+            assert first.keypoints == second.keypoints
+            assert second.box == pytest.approx(first.box, abs=1e-6)
+    hidden = np.array([person["joints_vis"] for person in people], float)
+    hidden[0, 5] = 0
+    write_hourglass(tmp_path / "h5/annot/train.h5", people, visible=hidden)
+    images = {image.file: image for image in MpiiReader(root=tmp_path / "h5").read()}
+    joint = images[f"images/{people[0]['image']}"].regions[0].keypoints[5]
+    assert joint[0] == "left ankle" and joint[3] == (1 if people[0]["joints_vis"][5] else 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"part": np.zeros((1, 15, 2))}, r"part of \(people, 16, 2\), at most 1000000 of them; .* has \(1, 15, 2\)"),
+        ({"visible": None}, "must hold the array visible itself"),
+        ({"scale": np.array([np.nan])}, "must hold finite numbers; scale"),
+        ({"imgname": np.array([7])}, "must hold imgname"),
+        ({"center": h5py.ExternalLink("/etc/passwd", "/x")}, "must hold the array center itself"),
+        ({"center": h5py.SoftLink("/scale")}, "must hold the array center itself"),
+    ],
+)
+def test_mpii_hourglass_of_another_form(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_hourglass(tmp_path / "annot/train.h5", [make_mpii()], **changes)
+    touch(tmp_path / "images/05.jpg")
+    with pytest.raises(SourceError, match=message) as caught:
+        list(MpiiReader(root=tmp_path).read())
+    assert "\n" not in str(caught.value)
+
+
+def test_mpii_hourglass_reads_no_other_file_and_needs_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "annot/train.h5"
+    write_hourglass(path, [make_mpii()], scale=None)
+    (tmp_path / "secret").write_bytes(bytes(8))
+    with h5py.File(path, "a") as file:
+        file.create_dataset("scale", (1,), "f8", external=[(str(tmp_path / "secret"), 0, 8)])
+    touch(tmp_path / "images/05.jpg")
+    with pytest.raises(SourceError, match="must hold the array scale itself"):
+        list(MpiiReader(root=tmp_path).read())
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(SourceError, match="must be whole"):
+        list(MpiiReader(root=tmp_path).read())
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(SourceError, match=r"needs the package h5py .*: pip install h5py, or give annot/"):
+        list(MpiiReader(root=tmp_path).read())
 
 
 def test_mpii_sample(shared_data: Path) -> None:
