@@ -171,7 +171,8 @@ def _revoke(options: argparse.Namespace, workspace: Workspace) -> int:
     _say(json.dumps(found.as_dict(), indent=2) if options.json else reports.revocation(found))
     if tombstones and not options.json:
         done = "nothing was recorded (--dry-run)" if options.dry_run else "recorded; decide and mix again"
-        _say(f"\n{len(tombstones)} withdrawals: {done}")
+        none = "" if found.pairs else "\nno pair of any build bears these names yet: are they as `explain` shows them?"
+        _say(f"\n{len(tombstones)} withdrawals: {done}{none}")
     return 0
 
 

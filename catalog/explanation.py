@@ -22,7 +22,7 @@ from catalog.schema import MIX, PAIRS, REGIONS, REQUESTS, SCORES, VERDICTS
 from catalog.store import STORE_ROOT, read_metadata
 from catalog.workspace import Workspace
 
-_TABLES = {"pairs": PAIRS, "scores": SCORES, "regions": REGIONS, "requests": REQUESTS}
+_TABLES = {"pairs": PAIRS, "scores": SCORES, "regions": REGIONS}
 _BLOCK = 512  # tar's unit: the header right before a member's bytes
 _NUM_NAMED = 5
 
@@ -57,8 +57,6 @@ def explain(
         of_region = "SELECT * FROM regions WHERE region_id = $key"
         region = _first(connection, of_region, row["region_id"])
         donor_region = _first(connection, of_region, row["donor"] and row["donor"]["region_id"])
-        result_id = row["region_id"].partition("/")[2] if row["edit_type"] == "photo_request" else None
-        request = _first(connection, "SELECT * FROM requests WHERE result_id = $key", result_id)
         sql = (
             "SELECT pair_id, vision_task, edit_type, reason FROM pairs "
             "WHERE group_id = $group AND pair_id <> $key ORDER BY pair_id"
@@ -75,7 +73,7 @@ def explain(
         "donor_image": _locate(places, row["donor"] and row["donor"]["source_image"]),
         "region": region,
         "donor_region": donor_region,
-        "request": request,
+        "request": _find_request(workspace, manifest, row),
         "scores": scores,
         "verdicts": _verdicts(workspace, manifest.name, row, scores),
         "mixes": _draws(workspace, row["pair_id"]),
@@ -126,6 +124,21 @@ def _find(workspace: Workspace, builds: list[Manifest], prefix: str) -> list[tup
 def _first(connection: duckdb.DuckDBPyConnection, sql: str, key: str | None) -> dict[str, Any] | None:
     rows = fetch_rows(connection, sql, key=key)
     return rows[0] if rows else None
+
+
+def _find_request(workspace: Workspace, manifest: Manifest, pair: dict[str, Any]) -> dict[str, Any] | None:
+    """A photo request's row: in the build, or in a crawl of the same workspace that its source reads."""
+    if pair["edit_type"] != "photo_request" or pair["target_image"] is None:
+        return None
+    others = (read_manifest(workspace, name) for name in list_manifests(workspace))
+    paths = manifest.paths(workspace, "requests") or [
+        path for one in others for path in one.paths(workspace, "requests")
+    ]
+    sql = "SELECT * FROM requests WHERE result_id = $key AND target_image.sha256 = $target"
+    with open_database() as connection:
+        open_table(connection, "requests", list(dict.fromkeys(paths)), REQUESTS)
+        key, target = pair["region_id"].removeprefix(f"{pair['dataset']}/"), pair["target_image"]["sha256"]
+        return next(iter(fetch_rows(connection, sql, key=key, target=target)), None)
 
 
 def _locate(places: Mapping[str, Path], image: dict[str, Any] | None) -> dict[str, Any] | None:

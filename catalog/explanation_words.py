@@ -6,6 +6,7 @@ from typing import Any
 from catalog.schema import SCORE_NAMES
 
 _NUM_NAMED = 5
+_MAX_TEXT = 300  # characters of a request
 
 
 def in_words(explanation: dict[str, Any]) -> str:
@@ -14,12 +15,12 @@ def in_words(explanation: dict[str, Any]) -> str:
     lines = [f"{pair['pair_id']}  ({', '.join(explanation['builds'])})", ""]
     lines += _facts(
         ("kind", ", ".join(dict.fromkeys(filter(None, (pair["vision_task"], pair["edit_type"]))))),
-        ("instruction", pair["instruction"] or "worded at load time"),
+        ("instruction", pair["instruction"] or (None if pair["reason"] else "worded at load time")),
         ("usable", "yes" if pair["reason"] is None else f"no: {pair['reason']} ({pair['detail']})"),
         ("dataset", f"{pair['dataset']}, licence {pair['licence'] or 'not given'}"),
         ("photo", f"{pair['group_id']}, split {pair['split']}"),
         ("region", f"{pair['region_id']}: {pair['phrase'] or pair['label'] or 'no words'}"),
-        ("page", _page_words(explanation["request"])),
+        *_request_facts(explanation["request"]),
         ("region area", f"{region['area']} pixels" if region.get("area") else None),
         ("edit area", _area_words(explanation["edit_area"])),
         ("source", _place_words(explanation["source_image"])),
@@ -40,10 +41,21 @@ def in_words(explanation: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *_score_words(explanation), *_verdict_words(explanation), *_mix_words(explanation)])
 
 
-def _page_words(request: dict[str, Any] | None) -> str | None:
-    """The page of a photo request: somebody else's text, which must not command the terminal."""
-    page: str = (request or {}).get("page") or ""
-    return (page if page.isprintable() else repr(page)) or None
+def _request_facts(request: dict[str, Any] | None) -> list[tuple[str, str | None]]:
+    """What a photo request says, as it was fetched: somebody else's text, which must not command the terminal."""
+    if request is None:
+        return []
+    names = {"page": "page", "asked": "request_text", "photo at": "photo", "result at": "result"}
+    words = [(name, _shortened(request[column] or "")) for name, column in names.items()]
+    placed = request["num_inliers"]
+    how = f"{placed} features agree" if placed else "by size and look"
+    alike = f"{how}, {request['alike_share']:.0%} looks the same" if request["alike_share"] is not None else None
+    return [*words, ("matched", alike)]
+
+
+def _shortened(text: str) -> str | None:
+    text = text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+    return (text if text.isprintable() else repr(text)) or None
 
 
 def _facts(*facts: tuple[str, str | None]) -> list[str]:

@@ -84,6 +84,29 @@ def check_build_name(name: Any) -> str:
     return str(name)
 
 
+def check_same_kind(workspace: Workspace, name: str, table: str) -> None:
+    """Refuse a name that a manifest of another kind bears: writing this one would lose that one.
+
+    Args:
+        workspace: where the manifests are.
+        name: of the manifest to be written.
+        table: ``pairs``, which every build has, or ``requests``, which is all that a crawl has.
+
+    Raises:
+        ShardError: a build has a crawl's name, or a crawl a build's.
+    """
+    if name not in list_manifests(workspace):
+        return
+    try:
+        tables = read_manifest(workspace, name).tables
+    except ShardError:  # of another version, or damaged: to be written anew
+        return
+    kinds = {"pairs": "build", "requests": "crawl"}
+    there = next((kind for kind in kinds if kind in tables), table)
+    if there != table:
+        raise ShardError(f"{name!r} is the name of a {kinds[there]}: give this {kinds[table]} another one")
+
+
 def check_name(name: Any) -> str:
     """A build's name, if it can be one. Raises ShardError."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -27,6 +27,9 @@ def trace_making(workspace: Workspace, manifest: Manifest, pair: dict[str, Any])
     scored = lineage.find("scores", "pair_id", pair["pair_id"])
     problems: list[str] = []
     shards: list[Shard] = []
+    if pair["edit_type"] == "photo_request":  # matched by a crawl, which no later step names as its input
+        matched = lineage.find("requests", "result_id", pair["region_id"].removeprefix(f"{pair['dataset']}/"))
+        shards += [matched.shard] if matched is not None else []
     for place in filter(None, (found, scored)):
         try:
             shards += [shard for shard in lineage.walk(place.shard) if shard not in shards]

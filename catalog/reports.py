@@ -114,7 +114,9 @@ def revocation(found: Revocation) -> str:
     for one in found.checkpoints:
         ranges = ", ".join(f"{first}:{last}" for first, last in one.steps[:_NUM_NAMED])
         more = f" and {len(one.steps) - _NUM_NAMED} more ranges" if len(one.steps) > _NUM_NAMED else ""
-        lines.append(f"checkpoint {one.run}/{one.checkpoint}: steps {ranges}{more}")
+        facts = [f"steps {ranges}{more}" if ranges else None, one.started_from and f"started from {one.started_from}"]
+        lines.append(f"checkpoint {one.run}/{one.checkpoint}: {', '.join(filter(None, facts))}")
+    lines += [f"run {name}: its mix is no longer here, so what it saw is not known" for name in found.unknown_runs]
     return "\n".join(lines)
 
 

@@ -4,7 +4,6 @@ Shards are never changed. Tombstones are a table of their own, one file each bel
 they reach is worked out anew from the pairs of all builds whenever it is asked for, so it holds for later builds too.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.affected_checkpoints import AffectedCheckpoint, Draws, find_affected, read_runs
 from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.manifests import list_manifests, read_manifest
 from catalog.parquet_streams import mix_digest, write_stream
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
-from catalog.schema import MIX, PAIRS
+from catalog.schema import MIX, PAIRS, REQUESTS
 from catalog.store import read_metadata
 from catalog.workspace import Workspace
 
@@ -37,7 +37,6 @@ TOMBSTONES = pa.schema(
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BACKEND = re.compile(r"[a-z_]+=[^=@\s]+(@\S+)?")
-_CHECKPOINT = re.compile(r"step-(\d{8,})")
 _MAX_VALUE = 1000  # characters
 
 
@@ -62,16 +61,6 @@ class Tombstone:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AffectedCheckpoint:
-    """A checkpoint that saw withdrawn pairs."""
-
-    run: str
-    checkpoint: str
-    steps: tuple[tuple[int, int], ...]
-    """Ranges of optimizer steps, counted from 0, the last one excluded, as ``plan --steps`` takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Revocation:
     """What some tombstones reach."""
 
@@ -80,6 +69,8 @@ class Revocation:
     mixes: dict[str, int]
     """File name of a mix to its draws of these pairs; only mixes that have any."""
     checkpoints: tuple[AffectedCheckpoint, ...]
+    unknown_runs: tuple[str, ...] = ()
+    """Runs on a mix that is no longer in the catalog, written over or moved: what they saw cannot be told."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -114,11 +105,15 @@ def revoked_pairs(workspace: Workspace, tombstones: Sequence[Tombstone] | None =
     """pair_ids, sorted, that tombstones (None: those on record) reach in the pairs of all builds."""
     stones = read_tombstones(workspace) if tombstones is None else tombstones
     manifests = [read_manifest(workspace, name) for name in list_manifests(workspace)] if stones else []
-    paths = dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, "pairs"))
-    if not paths:
+    tables = {
+        table: list(dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, table)))
+        for table in ("pairs", "requests")
+    }
+    if not tables["pairs"]:
         return []
     with open_database() as connection:
-        open_table(connection, "pairs", list(paths), PAIRS)
+        open_table(connection, "pairs", tables["pairs"], PAIRS)
+        open_table(connection, "requests", tables["requests"], REQUESTS)
         connection.register("tombstones", pa.Table.from_pylist([asdict(one) for one in stones], schema=TOMBSTONES))
         run_query(connection, "named_pairs")
         return [row["pair_id"] for row in fetch_rows(connection, load_sql("revoked_pairs"))]
@@ -127,33 +122,29 @@ def revoked_pairs(workspace: Workspace, tombstones: Sequence[Tombstone] | None =
 def trace(workspace: Workspace, tombstones: Sequence[Tombstone] | None = None) -> Revocation:
     """Everything that tombstones (None: those on record) reach: pairs, mixes and checkpoints below ``runs``.
 
-    A mix elsewhere than in the workspace's ``catalog`` folder is not looked at, nor are checkpoints made from it.
+    Checkpoints that started from one that is reached are reached as well. Of a run whose mix is no longer in the
+    workspace's ``catalog`` folder nobody knows what it saw: it is named as such.
     """
     pairs = revoked_pairs(workspace, tombstones)
     mixes: dict[str, int] = {}
-    checkpoints: list[AffectedCheckpoint] = []
+    draws: dict[str, Draws] = {}
+    known: set[str] = set()
     for path in sorted(workspace.catalog.glob("*.parquet")) if pairs else ():
         metadata = read_metadata(path)
         if metadata.get("table") != "mix":
             continue
+        known.add(digest := mix_digest(path))
         num_draws, positions = _draws(path, pairs)
         if num_draws:
             mixes[path.name] = num_draws
-            checkpoints += _checkpoints(workspace, mix_digest(path), positions, metadata["num_train"])
-    return Revocation(pairs=tuple(pairs), mixes=mixes, checkpoints=tuple(checkpoints))
-
-
-def affected_steps(positions: np.ndarray, num_train: int, batch: int, num_steps: int) -> tuple[tuple[int, int], ...]:
-    """Steps below ``num_steps`` that saw one of some positions of a mix, as ranges with the end excluded.
-
-    Step k sees the samples k * batch to (k + 1) * batch - 1, and sample i is the row at position i mod num_train.
-    """
-    seen = np.zeros(num_steps, bool)
-    for start in range(0, num_steps * batch, num_train):
-        steps = (positions + start) // batch
-        seen[steps[steps < num_steps]] = True
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], seen, [False]]).astype(np.int8)))
-    return tuple((int(first), int(last)) for first, last in edges.reshape(-1, 2))
+            draws[digest] = Draws(positions=positions, num_train=metadata["num_train"])
+    runs = read_runs(workspace) if pairs else []
+    return Revocation(
+        pairs=tuple(pairs),
+        mixes=mixes,
+        checkpoints=tuple(find_affected(workspace, runs, draws)),
+        unknown_runs=tuple(run.folder.name for run in runs if run.mix_sha256 not in known),
+    )
 
 
 def _folder(workspace: Workspace) -> Path:
@@ -172,21 +163,3 @@ def _draws(path: Path, pairs: Sequence[str]) -> tuple[int, np.ndarray]:
 
 def _register(connection: duckdb.DuckDBPyConnection, pairs: Sequence[str]) -> None:
     connection.register("revoked", pa.table({"pair_id": pa.array(pairs, pa.string())}))
-
-
-def _checkpoints(
-    workspace: Workspace, mix_sha256: str, positions: np.ndarray, num_train: int
-) -> list[AffectedCheckpoint]:
-    found = []
-    for config in sorted(workspace.runs.glob("*/config.json")):
-        try:
-            value = json.loads(config.read_text(encoding="utf-8"))
-            mine, batch = value["mix_sha256"] == mix_sha256, int(value["config"]["global_batch_size"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ShardError(f"{config} is not what a training run writes ({error}): move it elsewhere") from error
-        for path in sorted((config.parent / "checkpoints").glob("step-*")) if mine else ():
-            if match := _CHECKPOINT.fullmatch(path.name):
-                steps = affected_steps(positions, num_train, batch, int(match[1]))
-                if steps:
-                    found.append(AffectedCheckpoint(run=config.parent.name, checkpoint=path.name, steps=steps))
-    return found

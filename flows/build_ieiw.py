@@ -20,7 +20,7 @@ from pydantic import Field
 
 from catalog.command_line import explain_system_error
 from catalog.errors import UserError
-from catalog.manifests import Manifest, check_build_name
+from catalog.manifests import Manifest, check_build_name, check_same_kind
 from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows.crawl_requests import join_requests
@@ -69,7 +69,7 @@ def build_ieiw(
     workspace = Workspace.default()
     try:
         settings = read_profile(Path(profile), overrides)
-        check_build_name(name or settings.name)  # now, not after hours of work
+        check_same_kind(workspace, check_build_name(name or settings.name), "pairs")  # now, not after hours of work
         for leftover in prepare(workspace):
             log.info("removed %s, which a killed run left", leftover)
         crawled: list[Shard] = []

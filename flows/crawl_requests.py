@@ -122,6 +122,8 @@ def join_requests(
     """
     if requests in list_manifests(workspace) and not Path(requests).exists():
         manifest = read_manifest(workspace, requests)
+        if TABLE not in manifest.tables:
+            raise ConfigError(f"{requests!r} is no crawl, but a build or decision: name a crawl, or give a list")
     else:
         crawl = CrawlRequest(
             name=f"{profile.name}-requests",

@@ -6,57 +6,31 @@ and not in all that follows. Nothing is written: what is made lives in a tempora
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from catalog.digests import value_digest
-from catalog.errors import RowRejected, ShardError, UserError
-from catalog.images import decode_image
+from catalog.errors import ShardError, UserError
 from catalog.lineage import Lineage, Place, Row
-from catalog.roots import Roots, read_image_bytes
+from catalog.roots import Roots
 from catalog.schema import TABLES
 from catalog.store import STORE_ROOT, Shard, ShardWriter, read_rows
 from catalog.workspace import Workspace
 from tasks.backends.registry import backend_id
 from tasks.profiles import Profile
+from tasks.replay_comparison import Difference, StepReplay, compare_rows, mapping_differences
+from tasks.replay_requests import replay_match
 from tasks.step_calls import find_function, find_source, load_role, step_parameters
 from tasks.steps import STEPS, StepContext
 
 _IDENTITY = ("region_id", "edit_type", "vision_task", "pair_id")
 """Columns, of those that a table has, that tell its rows apart where ids depend on what is compared."""
 _IDENTITY_OF = {"pairs": _IDENTITY[:3], "scores": _IDENTITY[3:]}
-_IMAGES = ("source_image", "target_image")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """One thing that is not as it was recorded."""
-
-    what: str
-    """A column, ``backend ROLE``, ``parameter NAME``, ``shard`` or ``step``."""
-    recorded: Any
-    now: Any
-    note: str = ""
-    """More about it, in words."""
-
-
-@dataclass(kw_only=True)
-class StepReplay:
-    """One step made again."""
-
-    step: str
-    table: str
-    row: str
-    """The region, or the pair."""
-    num_images: int = 0
-    """Images made again and compared byte for byte."""
-    differences: list[Difference] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -110,11 +84,12 @@ class Replayer:
         pair = self._lineage.find("pairs", "pair_id", pair_id)
         if pair is None:
             raise ShardError(f"build {self._lineage.manifest.name!r} has no pair {pair_id!r}: name another build")
+        matched = replay_match(self._lineage, self._profile, self._roots, pair.row)
         links = list(self._links(pair, set()))
         scored = self._lineage.find("scores", "pair_id", pair_id)
         if scored is not None:
             links.append(self._link(scored))
-        steps = [self._run(link) for link in links]
+        steps = [*filter(None, [matched]), *(self._run(link) for link in links)]
         return Replay(pair_id=pair_id, build=self._lineage.manifest.name, steps=steps)
 
     def _links(self, place: Place, seen: set[tuple[str, int]]) -> Iterator[_Link]:
@@ -202,9 +177,9 @@ class Replayer:
             source = find_source(self._lineage.workspace, self._profile, link.input)
         backends = {role: load_role(self._profile, role) for role in step.roles}
         now = {role: backend_id(role, backend) for role, backend in backends.items()}
-        done.differences += _mapping_differences("backend", _by_role(footer["backends"]), now)
+        done.differences += mapping_differences("backend", _by_role(footer["backends"]), now)
         parameters = json.loads(json.dumps(step_parameters(step, self._profile, source)))
-        done.differences += _mapping_differences("parameter", footer["parameters"], parameters)
+        done.differences += mapping_differences("parameter", footer["parameters"], parameters)
         with ExitStack() as stack:
             scratch = Workspace(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ieiw-replay-"))))
             writer = stack.enter_context(closing(ShardWriter(scratch, link.output.shard.table, "replay")))
@@ -224,39 +199,7 @@ class Replayer:
             rows = made if isinstance(made, pa.Table) else pa.Table.from_pylist(list(made), TABLES[done.table])
             writer.finish()
             row = _matching(done.table, rows.to_pylist(), link.output.row)
-            self._compare_rows(done, link.output.row, row, Roots({STORE_ROOT: scratch.data}))
-
-    def _compare_rows(self, done: StepReplay, recorded: Row, made: Row | None, scratch: Roots) -> None:
-        if made is None:
-            done.differences.append(Difference(what="row", recorded="there", now="not made"))
-            return
-        if recorded.get("reason") != made.get("reason"):  # the empty columns that follow from it say nothing more
-            change = {"recorded": recorded["reason"], "now": made["reason"]}
-            done.differences.append(Difference(what="reason", **change, note=made["detail"] or recorded["detail"]))
-            return
-        for name in TABLES[done.table].names:
-            before, after = recorded[name], made[name]
-            if name in _IMAGES and before is not None and after is not None:
-                done.differences += self._compare_images(done, name, before, after, scratch)
-            elif not _same(before, after):
-                done.differences.append(Difference(what=name, recorded=before, now=after))
-
-    def _compare_images(self, done: StepReplay, name: str, before: Row, after: Row, scratch: Roots) -> list[Difference]:
-        """A made image by its bytes; one that lies in its source by its place, too."""
-        try:
-            stored = read_image_bytes(self._roots, before)
-        except RowRejected as rejected:
-            return [Difference(what=name, recorded=before["sha256"], now=None, note=str(rejected))]
-        is_made = after["root"] == STORE_ROOT and after["path"].endswith("/replay.tar")
-        if not is_made:
-            return [] if before == after else [Difference(what=name, recorded=before, now=after)]
-        made = read_image_bytes(scratch, after)
-        done.num_images += 1
-        if made == stored:
-            return []
-        return [
-            Difference(what=name, recorded=before["sha256"], now=after["sha256"], note=_describe_change(stored, made))
-        ]
+            compare_rows(done, link.output.row, row, self._roots, Roots({STORE_ROOT: scratch.data}))
 
 
 def with_roots(profile: Profile, roots: Roots) -> Profile:
@@ -287,28 +230,3 @@ def _matching(table: str, rows: Sequence[Row], wanted: Row) -> Row | None:
 
 def _by_role(ids: Sequence[str]) -> dict[str, str]:
     return {one.partition("=")[0]: one for one in ids}
-
-
-def _mapping_differences(what: str, recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    names = [name for name in sorted(recorded.keys() | now.keys()) if name != "batch_size"]
-    return [
-        Difference(what=f"{what} {name}", recorded=recorded.get(name), now=now.get(name))
-        for name in names
-        if not _same(recorded.get(name), now.get(name))
-    ]
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Equal, with NaN equal to itself."""
-    return bool(first == second or (first != first and second != second))
-
-
-def _describe_change(stored: bytes, made: bytes) -> str:
-    before, after = decode_image(stored), decode_image(made)
-    if before.shape != after.shape:
-        return f"{before.shape[1]}x{before.shape[0]} pixels became {after.shape[1]}x{after.shape[0]}"
-    if np.array_equal(before, after):
-        return "the same pixels, encoded otherwise"
-    change = np.abs(before.astype(np.int16) - after)
-    pixels = int(change.any(axis=2).sum())
-    return f"{pixels} of {before.shape[0] * before.shape[1]} pixels differ, by {change.max()} grey levels at most"

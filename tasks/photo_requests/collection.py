@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.digests import bytes_digest, value_digest
-from catalog.errors import ConfigError, RowRejected
-from catalog.manifests import Manifest, check_build_name, write_manifest
+from catalog.errors import ConfigError, RowRejected, SourceError
+from catalog.manifests import Manifest, check_build_name, check_same_kind, write_manifest
 from catalog.reasons import Reason
 from catalog.roots import record_root
 from catalog.store import STORE_ROOT, Shard, shard_key, sweep_store, write_shard
@@ -38,7 +38,8 @@ from tasks.photo_requests.row_matching import match_rows
 AGAIN = ("never", "failed", "all")
 """What of the archive is asked for again: nothing; what failed for a reason that may have passed; all of it, with
 the question whether it has changed."""
-_VERSION = 1
+VERSION = 1
+"""Of the matching: another one makes other shards."""
 Row = dict[str, Any]
 
 
@@ -80,6 +81,7 @@ class Collection:
         Raises:
             UserError: a file is not there or not as described.
         """
+        check_same_kind(workspace, crawl.name, TABLE)
         self._workspace, self._crawl, self._tell, self._resolve = workspace, crawl, tell, resolve
         self._opt_outs: OptOuts = read_opt_outs(crawl.opt_out)
         self._archive = Archive(workspace)
@@ -91,7 +93,11 @@ class Collection:
         """Addresses: ``fetched`` now, ``archived`` before, ``local``."""
 
     def chunks(self) -> Iterator[list[Row]]:
-        """Rows of each chunk, fetched and told apart, ready to be matched. Holds the archive meanwhile."""
+        """Rows of each chunk, fetched and told apart, ready to be matched. Holds the archive meanwhile.
+
+        Raises:
+            UserError: the list is empty, or turns out damaged on the way.
+        """
         sweep_store(self._workspace)
         record_root(self._workspace, STORE_ROOT, self._workspace.data)
         fetch = self._crawl.settings.fetch
@@ -99,12 +105,16 @@ class Collection:
             self._archive.hold(),
             closing(Fetcher(fetch, self._archive, self._opt_outs, self._resolve)) as fetcher,
         ):
-            while chunk := list(islice(self._requests, self._crawl.settings.requests_per_shard)):
+            size, is_empty = self._crawl.settings.requests_per_shard, True
+            while chunk := list(islice(self._requests, size)):
+                is_empty = False
                 yield self._rows(chunk, fetcher)
+        if is_empty:
+            raise SourceError(f"{self._crawl.list_file} holds no request: give a list of at least one")
 
     def match(self, rows: Sequence[Row]) -> Shard:
         """The shard of a chunk, made now unless it is there."""
-        parameters = {"version": _VERSION, **asdict(self._crawl.settings.match)}
+        parameters = {"version": VERSION, **asdict(self._crawl.settings.match)}
         inputs = [value_digest(list(rows))]
         key = shard_key("match_requests", parameters, [], inputs)
         metadata = {"step": "match_requests", "parameters": parameters, "backends": [], "inputs": inputs}

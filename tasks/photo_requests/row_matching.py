@@ -32,13 +32,13 @@ def match_rows(
     def produce(writer: ShardWriter) -> Iterator[Row]:
         roots = Roots.read(workspace.roots_path)
         for _, group in groupby(rows, key=lambda row: (row["request_id"], row["photos"])):
-            yield from _match_group(list(group), roots, parameters, writer)
+            yield from match_group(list(group), roots, parameters, writer)
 
     return produce
 
 
-def _match_group(rows: list[Row], roots: Roots, parameters: MatchParameters, writer: ShardWriter) -> Iterator[Row]:
-    """The rows of one request and the same photos, which are decoded once."""
+def match_group(rows: list[Row], roots: Roots, parameters: MatchParameters, writer: ShardWriter) -> Iterator[Row]:
+    """The rows of one request and the same photos, which are decoded once; images that they need go to ``writer``."""
     photos: RequestPhotos | RowRejected | None = None
     for row in rows:
         columns = _columns(row)

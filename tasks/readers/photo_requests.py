@@ -47,10 +47,12 @@ class PhotoRequestsReader(FileReader):
         root = require_folder(self.kind, self.root, "the folder of the crawl's workspace, with catalog/ and data/")
         workspace = Workspace(root)
         try:
-            paths = read_manifest(workspace, str(self.options["crawl"])).paths(workspace, TABLE)
+            manifest = read_manifest(workspace, str(self.options["crawl"]))
         except ShardError as error:
             raise SourceError(f"Reader {self.kind} needs a finished crawl: {error}") from error
-        return self._stream(paths)
+        if TABLE not in manifest.tables:
+            raise SourceError(f"Reader {self.kind} needs a crawl, and {manifest.name!r} is none: name one")
+        return self._stream(manifest.paths(workspace, TABLE))
 
     def _stream(self, paths: list[Path]) -> Iterator[SourcePair]:
         for path in paths:

@@ -18,7 +18,7 @@ from catalog.workspace import Workspace
 from tasks.readers.sample import find_photos_root
 
 REPOSITORY = Path(__file__).parents[2]
-SOURCE = {"dataset": "synthetic", "reader": "synthetic", "options": {"count": 2, "seed": 1}}
+SOURCE = {"dataset": "synthetic", "reader": "synthetic", "options": {"count": 1, "seed": 1}}
 FLOWS = """
 import json, sys
 from prefect.testing.utilities import prefect_test_harness
@@ -49,6 +49,7 @@ def test_photo_requests_are_crawled_and_join_a_build(tmp_path):
         {"name": "crawl-requests", "requests": "nowhere.jsonl"},
         {"overrides": overrides, "requests": "crawl-requests"},
         {"overrides": {**overrides, "name": "from-list"}, "requests": str(requests)},
+        {"overrides": {**overrides, "name": "crawl-requests"}},
     ]
     environment = {**os.environ, "IEIW_HOME": str(tmp_path / "home"), "PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(
@@ -61,9 +62,12 @@ def test_photo_requests_are_crawled_and_join_a_build(tmp_path):
         timeout=500,
     )
     states = [json.loads(line[6:]) for line in done.stdout.splitlines() if line.startswith("STATE ")]
-    assert [kind for kind, _ in states] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED"], done.stderr[-3000:]
+    assert [kind for kind, _ in states] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED", "FAILED"], done.stderr[
+        -3000:
+    ]
     assert states[0][1].startswith("1 pairs of 2 rows; 0 addresses fetched")
     assert states[1][1].startswith("no list of photo requests at nowhere.jsonl")
+    assert states[4][1] == "'crawl-requests' is the name of a crawl: give this build another one"
     workspace = Workspace(tmp_path / "home")
     for name in ("joined", "from-list"):
         manifest = read_manifest(workspace, name)

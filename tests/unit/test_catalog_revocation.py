@@ -1,10 +1,8 @@
 """Withdrawals against a naive walk over a random lineage, and against every step that training took."""
 
 import json
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +12,7 @@ from catalog.command_line import run
 from catalog.commands import main
 from catalog.decisions import decide
 from catalog.errors import ConfigError, ShardError
+from catalog.manifests import Manifest, write_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.parquet_streams import mix_digest
@@ -21,12 +20,13 @@ from catalog.policies import Policy
 from catalog.revocation import (
     KINDS,
     Tombstone,
-    affected_steps,
     read_tombstones,
     revoked_pairs,
     trace,
     write_tombstone,
 )
+from catalog.schema import REQUESTS
+from catalog.store import shard_key, write_shard
 from catalog.workspace import HOME_VARIABLE, Workspace
 
 SHAS = [f"{number:064x}" for number in range(12)]
@@ -111,10 +111,26 @@ def walk(lineage: dict[str, dict[str, Any]], tombstones: list[tuple[str, str]]) 
     return sorted(reached)
 
 
+def make_crawl(workspace: Workspace, shown: list[tuple[str, str, str, str]]) -> None:
+    """A crawl whose rows have the digests of photo, result, source and target."""
+    names = ("photo_image", "result_image", "source_image", "target_image")
+    rows = [
+        {name: None for name in REQUESTS.names} | {name: {"sha256": one} for name, one in zip(names, row, strict=True)}
+        for row in shown
+    ]
+    key = shard_key("by hand", {}, [], [repr(rows)])
+    shard = write_shard(workspace, "requests", key, lambda writer: rows, {"step": "by hand"})
+    write_manifest(workspace, Manifest(name="crawl", tables={"requests": [shard]}))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(lineage=st.dictionaries(ids, rows, min_size=1), tombstones=st.lists(stones, max_size=2))
+@given(
+    lineage=st.dictionaries(ids, rows, min_size=1),
+    cut=st.lists(st.tuples(*[st.sampled_from(SHAS)] * 4), max_size=3),
+    tombstones=st.lists(stones, max_size=2),
+)
 def test_the_closure_is_that_of_a_naive_walk(
-    tmp_path_factory: Any, make_build: Any, make_pair: Any, lineage: Any, tombstones: Any
+    tmp_path_factory: Any, make_build: Any, make_pair: Any, lineage: Any, cut: Any, tombstones: Any
 ) -> None:
     # A link to a pair that is nowhere leads nowhere, but two pairs may be linked through it by the same name.
     for row in lineage.values():
@@ -123,25 +139,15 @@ def test_the_closure_is_that_of_a_naive_walk(
     pairs = [as_pair(make_pair, key, row) for key, row in lineage.items()]
     make_build(workspace, pairs[::2], name="first")
     make_build(workspace, pairs[1::2], name="second")
+    make_crawl(workspace, cut)
     given_stones = [Tombstone(kind=kind, value=value) for kind, value in tombstones]
-    assert revoked_pairs(workspace, given_stones) == walk(lineage, tombstones)
+    named_images = [value for kind, value in tombstones if kind == "image"]
+    meant = [*tombstones, *(("image", row[2]) for row in cut if row[0] in named_images)]
+    meant += [("image", row[3]) for row in cut if row[1] in named_images]
+    assert revoked_pairs(workspace, given_stones) == walk(lineage, meant)
     for stone in given_stones:
         write_tombstone(workspace, stone)
-    assert revoked_pairs(workspace) == walk(lineage, tombstones)
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data(), num_train=st.integers(1, 40), batch=st.integers(1, 17), num_steps=st.integers(0, 30))
-def test_steps_are_those_that_saw_a_position(data: Any, num_train: int, batch: int, num_steps: int) -> None:
-    positions = data.draw(st.lists(st.integers(0, num_train - 1), unique=True))
-    expected = [
-        step
-        for step in range(num_steps)
-        if any(sample % num_train in positions for sample in range(step * batch, (step + 1) * batch))
-    ]
-    ranges = affected_steps(np.array(sorted(positions), np.int64), num_train, batch, num_steps)
-    assert [step for first, last in ranges for step in range(first, last)] == expected
-    assert all(one[1] < two[0] for one, two in pairwise(ranges))
+    assert revoked_pairs(workspace) == walk(lineage, meant)
 
 
 def test_mixes_and_checkpoints_are_traced(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
@@ -155,11 +161,11 @@ def test_mixes_and_checkpoints_are_traced(workspace: Workspace, make_build: Any,
     for name, sha256 in (("mine", mix_digest(mix)), ("other", SHAS[0])):
         for step in (0, 2, 40):
             (workspace.runs / name / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
-        config = {"mix_sha256": sha256, "config": {"global_batch_size": 4}}
+        config = {"mix_sha256": sha256, "config": {"global_batch_size": 4, "num_steps": 40, "model": "tiny"}}
         (workspace.runs / name / "config.json").write_text(json.dumps(config))
     found = trace(workspace, [Tombstone(kind="licence", value="CC0")])
     assert found.pairs == ("p3",) and found.mixes == {"mix.parquet": 2}
-    assert {one.run for one in found.checkpoints} == {"mine"}
+    assert {one.run for one in found.checkpoints} == {"mine"} and found.unknown_runs == ("other",)
     assert found.checkpoints[-1].checkpoint == "step-00000040"
     assert not any(one.checkpoint == "step-00000000" for one in found.checkpoints)
     assert json.dumps(found.as_dict())
@@ -225,5 +231,7 @@ def test_the_command_lists_and_records(
     assert len(revoked_pairs(workspace)) == 12
     assert run(main, ["revoke"]) == 0  # what is on record
     assert capsys.readouterr().out.startswith("12 pairs")
+    assert run(main, ["revoke", "--licence", "CCO", "--dry-run"]) == 0
+    assert "no pair of any build bears these names yet" in capsys.readouterr().out
     assert run(main, ["revoke", "--image", "photo.jpg"]) == 2
     assert "SHA-256" in capsys.readouterr().err
