@@ -23,7 +23,8 @@ from catalog.roots import Roots, parse_roots
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
 from tasks.profiles import profile_of_build
-from tasks.replay import Difference, Replay, Replayer, with_roots
+from tasks.replay import Replay, Replayer, with_roots
+from tasks.replay_comparison import Difference
 
 _MAX_VALUE = 100  # characters of a value in a sentence
 

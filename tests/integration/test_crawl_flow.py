@@ -23,11 +23,24 @@ FLOWS = """
 import json, sys
 from prefect.testing.utilities import prefect_test_harness
 from flows.build_ieiw import build_ieiw
-from flows.crawl_requests import crawl_requests
+from flows.crawl_requests import crawl_requests, join_requests
+from pathlib import Path
+from prefect import flow
+from catalog.workspace import Workspace
+from tasks.profiles import read_profile
+
+@flow
+def join_list(overrides, requests):
+    profile = read_profile(Path("infra/profiles/embedded.toml"), overrides)
+    joined, shards = join_requests(Workspace.default(), profile, requests, None, 1)
+    sources = [f"{source.dataset} {source.options}" for source in joined.sources]
+    assert sources[1:] == ["photo_request {'crawl': 'from-list-requests'}"], sources
+    assert [shard.num_usable for shard in shards] == [1]
+
 with prefect_test_harness(server_startup_timeout=120):
     for parameters in json.load(sys.stdin):
-        flow = crawl_requests if "name" in parameters else build_ieiw
-        state = flow(**parameters, return_state=True)
+        run = {"build": build_ieiw, "crawl": crawl_requests, "join": join_list}[parameters.pop("flow")]
+        state = run(**parameters, return_state=True)
         print("STATE", json.dumps([state.type.value, state.message]), flush=True)
 """
 
@@ -43,13 +56,13 @@ def test_photo_requests_are_crawled_and_join_a_build(tmp_path):
     row = {"id": "7", "page": "https://f.test/7", "before": "a.png", "after": ["b.png", "a.png"], "text": "Add a box"}
     requests = tmp_path / "list.jsonl"
     requests.write_text(json.dumps(row))
-    overrides = {"name": "joined", "images_per_shard": 4, "source": [SOURCE], "replace_object.enabled": False}
+    overrides = {"name": "joined", "images_per_shard": 8, "source": [SOURCE], "replace_object.enabled": False}
     asked = [
-        {"name": "crawl-requests", "requests": str(requests)},
-        {"name": "crawl-requests", "requests": "nowhere.jsonl"},
-        {"overrides": overrides, "requests": "crawl-requests"},
-        {"overrides": {**overrides, "name": "from-list"}, "requests": str(requests)},
-        {"overrides": {**overrides, "name": "crawl-requests"}},
+        {"flow": "crawl", "requests": str(requests)},
+        {"flow": "crawl", "requests": "nowhere.jsonl"},
+        {"flow": "build", "overrides": overrides, "requests": "crawl-requests"},
+        {"flow": "join", "overrides": {**overrides, "name": "from-list"}, "requests": str(requests)},
+        {"flow": "build", "overrides": {**overrides, "name": "crawl-requests"}},
     ]
     environment = {**os.environ, "IEIW_HOME": str(tmp_path / "home"), "PREFECT_HOME": str(tmp_path / "prefect")}
     done = subprocess.run(
@@ -69,14 +82,13 @@ def test_photo_requests_are_crawled_and_join_a_build(tmp_path):
     assert states[1][1].startswith("no list of photo requests at nowhere.jsonl")
     assert states[4][1] == "'crawl-requests' is the name of a crawl: give this build another one"
     workspace = Workspace(tmp_path / "home")
-    for name in ("joined", "from-list"):
-        manifest = read_manifest(workspace, name)
-        assert sum(shard.num_usable for shard in manifest.tables["requests"]) == 1
-        pairs = [row for path in manifest.paths(workspace, "pairs") for row in read_rows(path)]
-        (pair,) = [row for row in pairs if row["edit_type"] == "photo_request"]
-        assert pair["reason"] is None and pair["instruction"] == "Add a box" and pair["dataset"] == "photo_request"
-        scores = [row for path in manifest.paths(workspace, "scores") for row in read_rows(path)]
-        assert pair["pair_id"] in {row["pair_id"] for row in scores}
-        explanation = explain(workspace, pair["pair_id"], name)
-        assert explanation["request"]["request_text"] == "Add a box"
-        assert "page         https://f.test/7\n" in in_words(explanation)
+    manifest = read_manifest(workspace, "joined")
+    assert sum(shard.num_usable for shard in manifest.tables["requests"]) == 1
+    pairs = [row for path in manifest.paths(workspace, "pairs") for row in read_rows(path)]
+    (pair,) = [row for row in pairs if row["edit_type"] == "photo_request"]
+    assert pair["reason"] is None and pair["instruction"] == "Add a box" and pair["dataset"] == "photo_request"
+    scores = [row for path in manifest.paths(workspace, "scores") for row in read_rows(path)]
+    assert pair["pair_id"] in {row["pair_id"] for row in scores}
+    explanation = explain(workspace, pair["pair_id"], "joined")
+    assert explanation["request"]["request_text"] == "Add a box"
+    assert "page         https://f.test/7\n" in in_words(explanation)
