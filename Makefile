@@ -11,6 +11,8 @@ PACKAGES := catalog tasks trainer evaluation flows
 
 export DO_NOT_TRACK := 1
 export UV_LINK_MODE ?= hardlink
+# Compiled modules are kept, whatever the shell says: without them each process compiles torch and diffusers for 10 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lama-cleaner iopaint demo server test check bench pins clean clean-data
