@@ -16,6 +16,20 @@ from catalog.reasons import Reason
 from catalog.render_styles import TEMPLATES, JointSentences, Repair
 
 _SIDED = re.compile(r"left|right|lft|rgt|clock|east|west|\b[lr]\b|\brt\b", re.IGNORECASE)
+_LONE_PLACE = re.compile(
+    r"((far|upper|lower|top|bottom) )*(left|right|middle|center|centre|top|bottom|front|back)( side| one)?",
+    re.IGNORECASE,
+)
+_LONE_COLOR = re.compile(
+    r"((dark|light|bright) )?(black|white|gr[ae]y|red|yellow|green|blue|purple|pink|brown|tan|beige|big|small|tall)",
+    re.IGNORECASE,
+)
+_RELATION = re.compile(
+    r"(in|on|at|with|without|near|behind|beside|between|under|above|below|next to|closest to|wearing|holding|"
+    r"(sitting|standing|lying) (in|on|at|by|next|near|behind|between)) ",
+    re.IGNORECASE,
+)
+_SOME = re.compile(r"(some|any) (?=\S)", re.IGNORECASE)
 _ARTICLE = re.compile(r"(the|an?)\s+(?=\S)", re.IGNORECASE)
 _DETERMINED = re.compile(
     r"(this|that|these|those|my|your|his|her|its|our|their|all|both|each|every|everyone|everything)\b", re.IGNORECASE
@@ -126,7 +140,22 @@ def definite(phrase: str) -> str:
     words = words[0].lower() + words[1:] if words[1:].islower() or len(words) == 1 else words
     if _DETERMINED.match(words):
         return words
+    if _LONE_PLACE.fullmatch(words) and not words.endswith(" one"):
+        return f"the one {_in_place(words)}"
+    if _LONE_COLOR.fullmatch(words):
+        return f"the {words} one"
+    if _RELATION.match(words):
+        return f"the one {words}"
+    words = _SOME.sub("", words, count=1) if _SOME.match(words) else words
     return "the " + _ARTICLE.sub("", words, count=1) if _ARTICLE.match(words) else f"the {words}"
+
+
+def _in_place(place: str) -> str:
+    """A place that stands for what is there: "left" is "on the left", "top right" "at the top right"."""
+    first, last = place.split()[0].lower(), place.split()[-1].lower()
+    if first in ("top", "bottom", "upper", "lower"):
+        return f"at the {place}"
+    return f"in the {place}" if last in ("middle", "center", "centre", "front", "back") else f"on the {place}"
 
 
 def names_a_side(words: str) -> bool:

@@ -23,7 +23,8 @@ from tasks.nouns import (
     is_unique_part,
     pluralize,
 )
-from tasks.phrases import COLOURS, Phrase, clean, one_line, parse, place_in_words, without_place
+from tasks.phrase_words import COLOURS
+from tasks.phrases import Phrase, clean, one_line, parse, place_in_words, without_place
 
 REPLACEMENT_FORMS = (
     "change {source} to {target}",
@@ -126,7 +127,7 @@ def _indefinite(phrase: Phrase, num_instances: int) -> str:
     tail = " ".join(filter(None, [phrase.tail, place]))
     determiner = phrase.determiner
     if determiner in _POSSESSIVES or determiner in _NUMBERS:
-        return _line(determiner, head, tail)
+        return _line("a few" if determiner == "few" else determiner, head, tail)
     if head[0] == "other" and len(head) > 1:
         return _line("other" if is_plural(head[-1]) else "another", head[1:], tail)
     parts = _conjuncts(head)

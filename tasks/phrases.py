@@ -8,9 +8,9 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from tasks.adjectives import order_adjectives
 from tasks.nouns import (
     CONTAINERS,
-    ORDINALS,
     PICTURES,
     article_for,
     is_always_plural,
@@ -18,69 +18,31 @@ from tasks.nouns import (
     is_rank,
     is_uncountable,
 )
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-COLOURS = _words(
-    """black white grey gray red orange yellow green blue purple pink brown tan beige gold golden silver maroon navy
-    teal turquoise violet dark light bright pale plaid striped camouflage camo"""
-)
-_PLAIN_COLOURS = COLOURS - _words("orange gold silver tan light dark")
-"""Never the name of a thing."""
-DETERMINERS = _words(
-    """the a an this that these those his her its their my your our some any all both every each another either
-    neither several many few lots such what which whose one two three four five six seven eight nine ten eleven
-    twelve it him them me us you i he she they someone something everyone everything himself herself itself
-    themselves who"""
-)
-_SIZES = _words("big bigger biggest small smaller smallest large larger largest little tall taller tallest tiny huge")
-_FINITE = _words("is are was were")
-_RELATIVE = _words("that which who whose where while as there")
-POSITIONS = _words("left right middle center centre top bottom")
-_BARE = _words(
-    """front top back fire display bat home night left right forward backward up down away together close low high
-    here there alone ahead flight motion line half sideways ground level work school bed use season"""
-) - _words("back ground bed left right")
-_UNIQUE_PLACES = _words("background foreground distance middle center centre corner front back sky air")
-_CLOTHES = _words(
-    """shirt jacket dress hat suit coat sweater sweatshirt hoodie t-shirt tshirt tee cap skirt tie vest uniform helmet
-    costume jersey top outfit gown robe tuxedo blouse apron wetsuit bikini swimsuit tank"""
+from tasks.phrase_words import (
+    BARE,
+    CLOTHES,
+    COLOURS,
+    DETERMINERS,
+    FINITE,
+    JOINED,
+    MADE,
+    NO_THING,
+    OWNERS,
+    PLAIN,
+    PLAIN_COLOURS,
+    POSITIONS,
+    RELATIVE,
+    RESTING,
+    SHADES,
+    SIZES,
+    SPATIAL,
+    TIED,
+    UNIQUE_PLACES,
+    VERBS,
+    WHERE,
+    WITH,
 )
 
-_SPATIAL = _words(
-    """on at by near behind beside besides under underneath below beneath above over inside outside between among
-    amongst against along alongside around across through throughout beyond past toward towards down up off into onto
-    to from atop within opposite amid before after aboard touching facing covering surrounding overlooking
-    following"""
-)
-_WITH = _words(
-    """with without wearing holding carrying riding eating using driving pulling pushing reading throwing hitting
-    swinging drinking feeding catching kicking containing featuring showing for like selling serving having chewing
-    swinging flying-over displaying resembling"""
-)
-_PLAIN = _words("that which who whose where while as during saying reads labeled labelled named is are was were being")
-_RESTING = _words(
-    """sitting standing walking lying laying hanging flying running jumping looking leaning resting playing swimming
-    sleeping waiting watching skating surfing skiing grazing growing sticking coming going pointing parked
-    covered seated made filled attached painted hung mounted placed topped stacked surrounded
-    decorated dressed pictured shown located laid tied connected printed written built perched positioned full next
-    close farthest furthest closest nearest"""
-)
-"""Verbs that end a head only where a relation or nothing follows: "man sitting on ...", but "a sitting man"."""
-_MADE = _words("filled made attached painted covered topped stacked decorated dressed printed written built full")
-"""Of these, which say what a thing is like and not where it is."""
-_VERBS = {"has": "with", "have": "with", "wears": "wearing", "holds": "holding", "rides": "riding"}
-_JOINED = (
-    *("on top of", "in front of", "in back of", "next to", "close to", "adjacent to", "left of", "right of"),
-    *("out of", "ahead of", "because of", "instead of", "away from", "such as"),
-)
-
-
-_OWNERS = _words("his her its their my your our this that these those every each")
-_TIED = ORDINALS | POSITIONS | _words("far upper lower other another")
 _OPENING = re.compile(
     r"^(?:(?:an?|the|this|one) )?(?:(?:black and white|blurry|close-?up|old|small) )?"
     r"(?:photo(?:graph)?|picture|image|close-?up|close up|view|shot)s? of |^there(?:'s| is| are) ",
@@ -105,7 +67,28 @@ def clean(text: str) -> str:
     text = one_line(text)
     while (bare := _unquoted(text.strip(" .,;:!?`*-"))) != text:
         text = bare
-    return re.sub(r"\b(left|right|top|bottom) most\b", r"\1most", _lowered(text))
+    text = re.sub(r"\bw/\s*", "with ", re.sub(r"\b(left|right|top|bottom) most\b", r"\1most", _lowered(text)))
+    return _without_commas(text)
+
+
+def _without_commas(text: str) -> str:
+    """A list of things joined by "and", and a place or posture after a comma without it: "man, women", "guy, left"."""
+    parts = [part.split() for part in re.split(r"\s*[,;]\s*", text) if part.strip()]
+    if len(parts) < 2:
+        return text
+    if all(map(_says_where, parts[1:])):
+        return " ".join(word for part in parts for word in part)
+    *lone, last = parts
+    things = [*lone, *([last[: last.index("and")], last[last.index("and") + 1 :]] if "and" in last else [last])]
+    bare = [part[1:] if part[:1] and part[0] in ("a", "an", "the") else part for part in things]
+    if all(len(part) == 1 and part[0] not in NO_THING and not part[0].endswith("ing") for part in bare):
+        return " and ".join(part[0] for part in bare)
+    return text
+
+
+def _says_where(part: list[str]) -> bool:
+    """Whether it is a place ("far right", "on the left"), what somebody does ("standing") or a colour."""
+    return set(part) <= COLOURS or set(part) <= POSITIONS | WHERE or part[0] in RESTING or part[0] in SPATIAL
 
 
 def one_line(text: str) -> str:
@@ -137,24 +120,29 @@ def _lowered(text: str) -> str:
 def parse(text: str) -> Phrase:
     """Take a cleaned phrase apart. A phrase that begins with a relation ("in white") is of "one"."""
     words = text.split()
-    words = [_VERBS.get(word, word) if place else word for place, word in enumerate(words)]
+    words = [VERBS.get(word, word) if place else word for place, word in enumerate(words)]
     words = _with_relative(words)
     end = next((place for place in range(len(words)) if _relation(words, place)), len(words))
-    if end == 0 and words[0] not in _RESTING | _PLAIN | {"like", "past", "before", "after"}:
+    if end == 0 and words[0] not in RESTING | PLAIN | {"like", "past", "before", "after"}:
         head = ["one"]
     else:
         end = end or next((place for place in range(1, len(words)) if _relation(words, place)), len(words))
         head = words[:end]
     tail = words[end:]
     head, position = _trailing_position(head) if not tail else (head, "")
+    if tail:
+        tail, position = _trailing_side(tail)
     determiner = ""
-    while len(head) > 1 and head[0] in DETERMINERS and not _is_amount(head):
+    if _is_amount(head):
+        head = head[1:]  # "a few birds", of which a definite phrase says "the few birds"
+    while len(head) > 1 and head[0] in DETERMINERS:
         determiner = f"{determiner} {head[0]}".strip() if determiner in ("all", "both") else head[0]
         head = head[1:]
-    if set(head) <= _PLAIN_COLOURS | _SIZES | {"and"}:
+    if set(head) <= PLAIN_COLOURS | SIZES | {"and"} | SHADES and not set(head) <= SHADES:
         head = [*head, "one"]
-    elif head[0] in POSITIONS and len(head) == 1 and not tail:
-        head, position = ["one"], place_in_words(head[0])
+    elif not tail and not position and head[-1] in POSITIONS and set(head) <= POSITIONS | WHERE:
+        head, position = ["one"], place_in_words(" ".join(head))
+    head = order_adjectives(head)
     if determiner == "another":
         determiner, head = "", ["other", *head]
     return Phrase(tuple(head), determiner, " ".join(filter(None, [_with_articles(tail, head[-1]), position])))
@@ -163,7 +151,7 @@ def parse(text: str) -> Phrase:
 def _with_relative(words: list[str]) -> list[str]:
     """A sentence as the name of a thing: "dog is brown" as "dog that is brown"."""
     for place, word in enumerate(words):
-        if place and word in _FINITE and not _RELATIVE & {*words[:place]}:
+        if place and word in FINITE and not RELATIVE & {*words[:place]}:
             return [*words[:place], "that", *words[place:]]
     return words
 
@@ -186,10 +174,10 @@ def without_place(phrase: Phrase) -> Phrase:
     while (
         len(head) > 1
         and head != ["top", "hat"]
-        and (head[0] in _TIED or is_rank(head[0]) or head[0].endswith(("'s", "s'")))
+        and (head[0] in TIED or is_rank(head[0]) or head[0].endswith(("'s", "s'")))
     ):
         head = head[1:]
-    determiner = "" if phrase.determiner in _OWNERS else phrase.determiner
+    determiner = "" if phrase.determiner in OWNERS else phrase.determiner
     return Phrase(tuple(head), determiner, _tail_without_place(phrase.tail.split(), phrase.head[-1]))
 
 
@@ -210,14 +198,14 @@ def _tail_without_place(words: list[str], noun: str) -> str:
 def _says_what_it_is(relation: list[str], objects: list[str], following: list[str], noun: str) -> bool:
     word = relation[-1]
     if relation == ["of"]:
-        return noun in CONTAINERS | PICTURES or word in _MADE or objects[:1] != ["the"]
+        return noun in CONTAINERS | PICTURES or word in MADE or objects[:1] != ["the"]
     if relation == ["in"]:
         last = (objects or [""])[-1]
-        return last in _CLOTHES or is_always_plural(last) or set(objects) <= COLOURS | {"and"}
-    if word in _RESTING:
-        return word in _MADE if following or objects else True
+        return last in CLOTHES or is_always_plural(last) or set(objects) <= COLOURS | {"and"}
+    if word in RESTING:
+        return word in MADE if following or objects else True
     reads = word == "that" and (objects + following)[:1] in (["says"], ["reads"])
-    return word in _WITH or reads or word in ("saying", "reads")
+    return word in WITH or reads or word in ("saying", "reads")
 
 
 def _is_amount(head: list[str]) -> bool:
@@ -226,28 +214,42 @@ def _is_amount(head: list[str]) -> bool:
 
 def _relation(words: list[str], place: int) -> int:
     """How many words from ``place`` on join a head or object to what follows; 0 where none does."""
-    for joined in _JOINED:
+    for joined in JOINED:
         length = joined.count(" ") + 1
-        if " ".join(words[place : place + length]) == joined and (place == 0 or words[place - 1] not in _SPATIAL):
+        if " ".join(words[place : place + length]) == joined and (place == 0 or words[place - 1] not in SPATIAL):
             return length
     word = words[place]
-    if word in _RESTING:
-        follows = place + 1 == len(words) or bool(_relation(words, place + 1)) or words[place + 1] in _BARE
+    if word in RESTING:
+        follows = place + 1 == len(words) or bool(_relation(words, place + 1)) or words[place + 1] in BARE
         return int(place > 0 and follows)
     if word in ("top", "front") or (word == "like" and place == 0):
         return 0
-    return int(word in _SPATIAL or word in _WITH or word in _PLAIN or word in ("of", "in"))
+    return int(word in SPATIAL or word in WITH or word in PLAIN or word in ("of", "in"))
 
 
 def _trailing_position(head: list[str]) -> tuple[list[str], str]:
     """RefCOCO's "guy left", "person far right": a noun, then a place."""
+    if len(head) > 2 and head[-1] == "side" and head[-2] in ("left", "right"):
+        return head[:-2], f"on the {head[-2]} side"
+    if set(head) <= POSITIONS | WHERE:
+        return head, ""  # a place and nothing else
     length = 2 if len(head) > 2 and head[-2] in ("far", "top", "bottom", "upper", "lower") else 1
     place = " ".join(head[-length:])
     if head[-1] not in POSITIONS or len(head) <= length or head[-length - 1].endswith("ing"):
         return head, ""
-    if head[-length - 1] in DETERMINERS | _PLAIN_COLOURS | {"far", "very", "and"}:
+    if head[-length - 1] in DETERMINERS | PLAIN_COLOURS | {"far", "very", "and"}:
         return head, ""
     return head[:-length], place_in_words(place)
+
+
+def _trailing_side(tail: list[str]) -> tuple[list[str], str]:
+    """A side after a relation's object: "in white shirt right" is "in white shirt", "on the right"."""
+    if len(tail) < 3 or tail[-1] not in ("left", "right") or _relation(tail, len(tail) - 2):
+        return tail, ""
+    before = tail[-2]
+    if before in DETERMINERS | POSITIONS | {"far", "and"} or before.endswith("ing"):
+        return tail, ""
+    return tail[:-1], place_in_words(tail[-1])
 
 
 def place_in_words(place: str) -> str:
@@ -284,16 +286,16 @@ def _article_kind(relation: list[str], noun_phrase: list[str], before: str) -> s
         plural = is_plural(last) or is_uncountable(last)
         return "a" if before in PICTURES else "" if plural else "the"
     if relation == ["in"]:
-        if last in _UNIQUE_PLACES:
+        if last in UNIQUE_PLACES:
             return "" if last == "front" else "the"
         if set(noun_phrase) <= COLOURS | {"and"}:
             return ""
-        return "a" if last in _CLOTHES else "the" if not is_plural(last) or not set(noun_phrase) & COLOURS else ""
-    if word in _WITH:
+        return "a" if last in CLOTHES else "the" if not is_plural(last) or not set(noun_phrase) & COLOURS else ""
+    if word in WITH:
         return "a"
     if word == "facing" and last in POSITIONS:
         return ""
-    return "the" if word in _SPATIAL or len(relation) > 1 else ""
+    return "the" if word in SPATIAL or len(relation) > 1 else ""
 
 
 def _objects(words: list[str], kind: str) -> list[str]:
@@ -304,7 +306,7 @@ def _objects(words: list[str], kind: str) -> list[str]:
             return [*_objects(words[:middle], kind), "and", *_objects(words[middle + 1 :], kind)]
     if not kind or not words or words[0] in DETERMINERS or words[0][0].isdigit() or _is_name(words[0]):
         return words
-    if len(words) == 1 and words[0] in _BARE:
+    if len(words) == 1 and words[0] in BARE:
         return words
     if words[0].endswith(("'s", "s'")):
         return ["the", *words]

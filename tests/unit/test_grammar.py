@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from catalog.errors import RowRejected
 from catalog.reasons import Reason
+from tasks.adjectives import order_adjectives
 from tasks.backends.protocols import InstructionRequest
 from tasks.grammar import REPLACEMENT_FORMS, addition_instruction, removal_instruction, replacement_instruction
 from tasks.instruction_check import MAX_INSTRUCTION, RULES, check_instruction, check_worded
@@ -420,3 +421,58 @@ def test_a_pronoun_names_nothing(phrase: str) -> None:
     with pytest.raises(RowRejected) as caught:
         removal_instruction(phrase)
     assert caught.value.reason is Reason.EMPTY_PHRASE
+
+
+@pytest.mark.parametrize(
+    ("phrase", "removal", "addition"),
+    [
+        ("red large ball", "remove the large red ball", "add a large red ball"),
+        ("large red ball", "remove the large red ball", "add a large red ball"),
+        ("wooden old big white chair", "remove the big old white wooden chair", "add a big old white wooden chair"),
+        ("two red large balls", "remove the two large red balls", "add two large red balls"),
+        ("dark blue small car", "remove the small dark blue car", "add a small dark blue car"),
+        ("bird light blue", "remove the light blue bird", "add a light blue bird"),
+        ("car red", "remove the red car", "add a red car"),
+        ("orange", "remove the orange", "add an orange"),
+        ("dark blue", "remove the dark blue one", "add a dark blue one"),
+        ("black and white large cat", "remove the black and white large cat", "add a black and white large cat"),
+        ("blue shiny new car", "remove the blue shiny new car", "add a blue shiny new car"),
+    ],
+)
+def test_adjectives_are_in_english_order(phrase: str, removal: str, addition: str) -> None:
+    assert removal_instruction(phrase) == removal
+    assert addition_instruction(phrase) == addition
+
+
+@given(st.permutations(["nice", "large", "old", "round", "red", "striped", "wooden"]), st.integers(0, 7))
+def test_any_order_of_adjectives_becomes_one(words: list[str], count: int) -> None:
+    usual = [word for word in ("nice", "large", "old", "round", "red", "striped", "wooden") if word in words[:count]]
+    assert order_adjectives([*words[:count], "table"]) == [*usual, "table"]
+
+
+@pytest.mark.parametrize(
+    ("phrase", "removal", "addition"),
+    [
+        ("man, women", "remove the man and women", "add a man and women"),
+        ("a man, a woman and a dog", "remove the man and woman and dog", "add a man and a woman and a dog"),
+        ("guy, left", "remove the guy on the left", "add a guy on the left"),
+        ("person, far right", "remove the person on the far right", "add a person on the far right"),
+        ("woman, standing", "remove the woman standing", "add a woman standing"),
+        ("the dog; brown", "remove the brown dog", "add a brown dog"),
+        ("man on left, blue shirt", "remove the man on the left, blue shirt", "add a man on the left, blue shirt"),
+        ("guy w/ hat", "remove the guy with a hat", "add a guy with a hat"),
+        (
+            "man in white shirt right",
+            "remove the man in a white shirt on the right",
+            "add a man in a white shirt on the right",
+        ),
+        ("skier right side", "remove the skier on the right side", "add a skier on the right side"),
+        ("bottom left", "remove the one at the bottom left", "add one at the bottom left"),
+        ("boy facing right", "remove the boy facing right", "add a boy facing right"),
+        ("a few birds", "remove the few birds", "add a few birds"),
+        ("a couple of birds", "remove the couple of birds", "add a couple of birds"),
+    ],
+)
+def test_lists_places_and_amounts(phrase: str, removal: str, addition: str) -> None:
+    assert removal_instruction(phrase) == removal
+    assert addition_instruction(phrase) == addition

@@ -1,6 +1,7 @@
 """Templates multiplied: the shipped set, the grammar, each rule, and recorded awkward answers of language models."""
 
 import json
+import re
 from collections.abc import Sequence
 from functools import cache
 from itertools import combinations
@@ -22,7 +23,7 @@ from tasks.commands import main
 from tasks.expand_command import TARGET
 from tasks.grammar_proposer import GrammarProposer
 from tasks.template_expansion import Proposal, expand, problem_of, write_expansion
-from tasks.template_grammar import GRAMMARS, derive
+from tasks.template_grammar import GRAMMARS, derive, grammar_revision
 from tasks.text_diversity import NEAR_DUPLICATE, distinct_ngrams, nearest, rouge_l, tokens
 
 # How alike and how varied.
@@ -53,6 +54,8 @@ def test_tokens_and_ngrams() -> None:
     assert nearest("a", []) == ("", 0.0)
 
 
+RULE = re.compile("<([a-z_]+)>")
+
 # The shipped set.
 
 
@@ -71,8 +74,8 @@ def test_the_shipped_set_is_large_and_diverse(name: str) -> None:
 @pytest.mark.parametrize("name", SLOTS)
 def test_the_shipped_set_is_what_the_grammar_gives(name: str, tmp_path: Path) -> None:
     proposer = GrammarProposer()
-    text, _ = write_expansion(expand(name, proposer, TARGET), proposer.facts, tmp_path)
-    assert text.read_bytes() == (TEMPLATES / "expanded" / f"{name}.txt").read_bytes()
+    for made in write_expansion(expand(name, proposer, TARGET), proposer.facts, tmp_path):
+        assert made.read_bytes() == (TEMPLATES / "expanded" / made.name).read_bytes()
 
 
 @pytest.mark.parametrize("name", SLOTS)
@@ -83,6 +86,14 @@ def test_every_sentence_of_the_grammar_can_stand(name: str) -> None:
         sentence = derive(name, rng)
         assert "<" not in sentence and template_problem(sentence, name) is None, sentence
         assert problem_of(sentence, name, []) is None, sentence
+
+
+@pytest.mark.parametrize("name", SLOTS)
+def test_every_rule_of_the_grammar_is_there_and_used(name: str) -> None:
+    used = {found for alternatives in GRAMMARS[name].values() for text in alternatives for found in RULE.findall(text)}
+    shared = {rule for rule in GRAMMARS[name] if all(rule in rules for rules in GRAMMARS.values())}
+    assert used <= set(GRAMMARS[name])
+    assert set(GRAMMARS[name]) - used - shared == {"sentence"} - shared
 
 
 # Rules.
@@ -255,7 +266,7 @@ def test_the_command_writes_files_that_rendering_takes(tmp_path: Path, capsys: p
     said = capsys.readouterr().out
     assert "denoising" in said and f"render.wording={output}" in said
     facts = json.loads((output / "denoising.json").read_text())["proposer"]
-    assert facts["name"] == "grammar" and facts["seed"] == 0 and facts["revision"].startswith("1+")
+    assert facts["name"] == "grammar" and facts["seed"] == 0 and facts["revision"] == grammar_revision()
 
 
 @pytest.mark.parametrize(
