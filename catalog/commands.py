@@ -10,6 +10,7 @@
     python -m catalog stats
     python -m catalog verify --deep
     python -m catalog plan --steps 100:110 --batch 16
+    python -m catalog export --format datasets --output exports/pairs
     python -m catalog clean
 
 All work on the workspace: $IEIW_HOME, else the working directory. Nothing is generated again, but for `replay`, which
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from catalog import reports
+from catalog import export_command, reports
 from catalog.cleaning import find_generated, remove_generated
 from catalog.counts import count_build, rows_of_steps
 from catalog.decisions import Decision, compare, decide, decision_name
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         "diff": _diff,
         "duplicates": _duplicates,
         "explain": _explain,
+        "export": export_command.run_export,
         "mix": _mix,
         "plan": _plan,
         "revoke": _revoke,
@@ -232,7 +234,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     decision = commands.add_parser("decide", parents=[policy, engine, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
     decision.add_argument("--against", metavar="POLICY", help="name of a policy decided before: show what changes")
-
     decision.add_argument("--picture", type=Path, metavar="FILE", help="also draw the waterfall into this PNG file")
 
     diff = commands.add_parser("diff", parents=[engine, plain], help="which pairs a second policy treats otherwise")
@@ -257,6 +258,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     pair.add_argument(
         "--root", action="append", default=[], metavar="DATASET=FOLDER", help="where a source that has moved is now"
     )
+
+    export_command.add_options(commands.add_parser("export", parents=[plain], help="a mix as other tools read it"))
 
     commands.add_parser("replay", help="make a pair again and compare bytes; 1 if anything differs")
 

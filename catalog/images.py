@@ -220,7 +220,7 @@ def decode_image(data: bytes) -> np.ndarray:
 
 def _open_image(data: bytes) -> ImageFile.ImageFile:
     """Read the header and hold it against every limit."""
-    kind = _sniff(data)
+    kind = sniff_format(data)
     # Pillow's global state, set where it is relied on: damaged files must fail, and its warnings about odd metadata
     # must neither fill the log nor, where a program makes warnings errors, change which images are read.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -245,8 +245,12 @@ def _count_scans(data: bytes) -> int:
     return int(np.count_nonzero((values[1:] == 0xDA) & (values[:-1] == 0xFF)))
 
 
-def _sniff(data: bytes) -> str:
-    """Pillow's name of the format that the first bytes announce."""
+def sniff_format(data: bytes) -> str:
+    """Pillow's name of the format that the first bytes announce.
+
+    Raises:
+        RowRejected: empty_file, file_too_large, unsupported_format, not_an_image.
+    """
     if not data:
         raise RowRejected(Reason.EMPTY_FILE, "no bytes")
     if len(data) > MAX_BYTES:

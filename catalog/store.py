@@ -75,7 +75,7 @@ class ShardWriter:
         self._names.add(name)
         if self._descriptor is None:
             self._descriptor = self._claims.enter_context(claim(self._final))
-        header = _tar_header(name, len(data))
+        header = tar_header(name, len(data))
         write_all(self._descriptor, header + data + bytes(-len(data) % _BLOCK))
         offset = self._position + len(header)
         self._position = offset + len(data) + -len(data) % _BLOCK
@@ -305,7 +305,8 @@ def _encode(table: str, rows: pa.Table, metadata: Mapping[str, Any]) -> pa.Buffe
     return sink.getvalue()
 
 
-def _tar_header(name: str, length: int) -> bytes:
+def tar_header(name: str, length: int) -> bytes:
+    """The block before a member's bytes: plain ustar, the same owner, mode and time for all."""
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = length, 0o644, 0
     return info.tobuf(format=tarfile.USTAR_FORMAT)

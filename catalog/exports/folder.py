@@ -1,0 +1,154 @@
+"""A folder of shards that appears whole or not at all, and whose making goes on where it was killed.
+
+Everything is written below ``NAME.partial``, which is renamed to ``NAME`` last. A shard counts once its note in
+``.notes`` is written, after the shard itself is on the disk: the note says how far in the mix the shard reaches, so the
+next run goes on behind it and makes the same bytes as an undisturbed one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from catalog.digests import canonical_json, file_digest, value_digest
+from catalog.durable import claim, publish_folder, sync_folder, write_file
+from catalog.errors import ConfigError
+
+_NOTES = ".notes"
+_SETTINGS = "settings.sha256"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardNote:
+    """What is known of a finished shard."""
+
+    path: str | None
+    """Below the export's folder, forward slashes; None where every row of the stretch was left out."""
+    split: str
+    end_row: int
+    """Number of the first row of the mix behind the shard."""
+    length: int = 0
+    """Bytes."""
+    sha256: str = ""
+    num_pairs: int = 0
+    tallies: list[list[Any]] = field(default_factory=list)
+    """Numbers of pairs: the values of `summary.TALLIED` and the count."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Rows of the stretch that are not in the shard, by reason; `ExportFolder.left_out_path` names each."""
+
+
+class ExportFolder:
+    """The unfinished folder of one export."""
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
+        """Go on in ``path`` if it was begun with the same settings, else begin anew."""
+        self.path = path
+        self.notes: list[ShardNote] = []
+        wanted = value_digest(dict(settings))
+        begun = path / _SETTINGS
+        if path.exists() and not begun.is_file() and any(one.name != _NOTES for one in path.iterdir()):
+            raise ConfigError(f"unfinished exports are made in {path}, which is something else: name another folder")
+        if path.exists() and not (begun.is_file() and begun.read_text() == wanted):
+            shutil.rmtree(path)
+        (path / _NOTES).mkdir(parents=True, exist_ok=True)
+        write_file(begun, [wanted.encode()])
+        self._read_notes()
+        self._remove_unfinished()
+
+    @property
+    def next_row(self) -> int:
+        """The first row of the mix that no finished shard covers."""
+        return self.notes[-1].end_row if self.notes else 0
+
+    def num_shards(self, split: str) -> int:
+        """Shards with pairs of a split so far."""
+        return sum(note.split == split and note.path is not None for note in self.notes)
+
+    def add(self, note: ShardNote) -> None:
+        """Record a shard that is closed and on the disk."""
+        write_file(self._note_path(len(self.notes)), [canonical_json(asdict(note)).encode()])
+        self.notes.append(note)
+
+    def left_out_path(self) -> Path:
+        """JSON lines of the rows that the shard being made leaves out."""
+        return self._left_out_path(len(self.notes))
+
+    def gather_left_out(self, name: str) -> None:
+        """Put the lines of all shards into one file."""
+        paths = [self._left_out_path(number) for number in range(len(self.notes))]
+        write_file(self.path / name, (path.read_bytes() for path in paths if path.is_file()))
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of the texts beside the shards."""
+        write_file(self.path / name, [text.encode()])
+
+    def publish(self, folder: Path) -> None:
+        """Sums of all files, then the folder's final name."""
+        shutil.rmtree(self.path / _NOTES)
+        (self.path / _SETTINGS).unlink()
+        self.write("SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in self._sums()))
+        publish_folder(self.path, folder)
+
+    def _sums(self) -> Iterator[tuple[str, str]]:
+        known = {note.path: note.sha256 for note in self.notes}
+        files = [path for path in self.path.rglob("*") if path.is_file()]
+        for name in sorted(path.relative_to(self.path).as_posix() for path in files):
+            yield name, known.get(name) or file_digest(self.path / name)
+
+    def _note_path(self, number: int) -> Path:
+        return self.path / _NOTES / f"{number:06d}.json"
+
+    def _left_out_path(self, number: int) -> Path:
+        return self._note_path(number).with_suffix(".left_out.jsonl")
+
+    def _read_notes(self) -> None:
+        while (path := self._note_path(len(self.notes))).is_file():
+            note = ShardNote(**json.loads(path.read_text(encoding="utf-8")))
+            shard = None if note.path is None else self.path / note.path
+            if shard is not None and not (shard.is_file() and shard.stat().st_size == note.length):
+                break
+            self.notes.append(note)
+
+    def _remove_unfinished(self) -> None:
+        kept = {self.path / note.path for note in self.notes if note.path is not None}
+        kept |= {self.path / _SETTINGS}
+        for number in range(len(self.notes)):
+            kept |= {self._note_path(number), self._left_out_path(number)}
+        for path in [path for path in self.path.rglob("*") if path.is_file() and path not in kept]:
+            path.unlink()
+
+
+@contextmanager
+def claim_export(output: Path, settings: Mapping[str, Any]) -> Iterator[ExportFolder]:
+    """The right to make ``output``, waiting while another process makes it.
+
+    Raises:
+        ConfigError: it is there already.
+    """
+    _refuse_existing(output)  # before anything is made beside it
+    with claim(output):
+        _refuse_existing(output)
+        yield ExportFolder(output.with_name(output.name + ".partial"), settings)
+
+
+def _refuse_existing(output: Path) -> None:
+    if output.exists() or output.is_symlink():
+        raise ConfigError(f"an export never overwrites, but {output} exists: name another folder or remove it")
+
+
+def settle(path: Path) -> tuple[int, str]:
+    """Bring a written file to the disk; its length in bytes and SHA-256."""
+    digest, length = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            length += len(chunk)
+    sync_folder(path.parent)
+    return length, digest.hexdigest()
