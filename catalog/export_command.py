@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 from catalog.errors import ConfigError
@@ -22,6 +23,7 @@ from catalog.exports.licences import LicenceChoice
 from catalog.exports.pairs import PairOptions
 from catalog.progress_line import ProgressLine
 from catalog.reports import text_table
+from catalog.schema import SPLITS
 from catalog.workspace import Workspace
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -79,12 +81,20 @@ def parse_size(text: str) -> int:
 
 
 def _report(summary: ExportSummary, as_json: bool) -> int:
-    pairs = [[*values, number] for values, number in sorted(summary.pairs.items(), key=str)]
     if as_json:
+        pairs = [[*values, number] for values, number in sorted(summary.pairs.items(), key=str)]
         values = {"num_pairs": summary.num_pairs, "num_bytes": summary.num_bytes, "left_out": dict(summary.left_out)}
         _say(json.dumps({"output": str(summary.output), **values, "pairs_by": TALLIED, "pairs": pairs}, indent=2))
         return 0
-    _say(text_table([*(name.replace("_", " ") for name in TALLIED), "pairs"], pairs))
+    kinds: dict[tuple[str, str], Counter[str]] = {}
+    licences: Counter[tuple[str | None, str | None]] = Counter()
+    for (split, task, edit, _, licence, donor), number in summary.pairs.items():
+        kinds.setdefault((task, edit or "-"), Counter())[split] += number
+        licences[licence, donor] += number
+    rows = [[*kind, *(counts[split] for split in SPLITS)] for kind, counts in sorted(kinds.items())]
+    _say(text_table(["vision task", "edit type", *SPLITS], rows) + "\n")
+    rows = [[*names, number] for names, number in sorted(licences.items(), key=str)]
+    _say(text_table(["licence", "of the donor", "pairs"], rows))
     for reason, number in sorted(summary.left_out.items()):
         _say(f"left out, {reason}: {number} (left_out.jsonl names them)")
     _say(f"\n{summary.num_pairs} pairs, {summary.num_bytes / 10**6:.1f} MB in {summary.output}")

@@ -132,7 +132,7 @@ def _licences(facts: CardFacts) -> str:
         words = [licence or NONE_STATED, *([] if donor is None else [donor])]
         rows.append([words[0], donor, "yes" if all(map(allows_copies, words)) else "not by its words", number])
     text = _table(["licence of the photo, as its dataset words it", "of the donor", "may be passed on", "pairs"], rows)
-    if facts.choice.private:
+    if facts.choice.private and facts.kind != "croissant":
         text += "\n\n**This copy is for its maker's own use (`--private`): not all of it may be passed on.**"
     elif facts.choice.patterns:
         text += "\n\nWho made this export chose the licences: " + ", ".join(map(_code, facts.choice.patterns)) + "."

@@ -222,7 +222,7 @@ def test_the_card_and_the_sums_hold(home: Path, tmp_path: Path, kind: Kind) -> N
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"| {OPEN} |  | yes |" in card and f"| {OPEN} | {CLOSED} | not by its words | 1 |" in card
     assert "everything v1: all \\| of it" in card and "| pairs | 0 | 60 |" in card and "inpainter=opencv@1" in card
-    assert "use (`--private`)" in card if kind != "croissant" else "No picture is here" in card
+    assert ("use (`--private`)" in card) == (kind != "croissant") == ("No picture is here" not in card)
     sums = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path / "out", capture_output=True, text=True)
     assert sums.returncode == 0, sums.stdout
     listed = {line.partition("  ")[2] for line in (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()}
@@ -331,7 +331,7 @@ def test_killed_at_any_pair_it_goes_on_to_the_same_bytes(home: Path, tmp_path: P
     run(home, tmp_path / "calm", kind)
     expected = digests(tmp_path / "calm")
     resumed = 0
-    for deadly in range(1, 60, 9):
+    for deadly in range(1, 60, 17):
         output = tmp_path / str(deadly) / "calm"
         pid = os.fork()
         if pid == 0:
@@ -352,7 +352,7 @@ def test_killed_at_any_pair_it_goes_on_to_the_same_bytes(home: Path, tmp_path: P
         run(home, output, kind)
         assert digests(output) == expected
         assert sorted(path.name for path in output.parent.iterdir()) == ["calm"]
-    assert resumed > 3  # most of them had finished shards to keep
+    assert resumed > 1  # most of them had finished shards to keep
 
 
 def test_finished_shards_are_kept_and_other_settings_begin_anew(
