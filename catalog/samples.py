@@ -87,6 +87,30 @@ def sample_generator(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
 
 
+class Chance:
+    """A sample's generator, made when a number is first needed: seeding it takes longer than all else that drawing a
+    plain pair needs beside its pixels.
+    """
+
+    def __init__(self, seed: int, index: int) -> None:
+        self._seed, self._index, self._skipped = seed, index, 0
+        self._generator: np.random.Generator | None = None
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` draws of `random` that nothing depends on."""
+        self._skipped += count
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The generator, past what was skipped."""
+        if self._generator is None:
+            self._generator = sample_generator(self._seed, self._index)
+        if self._skipped:
+            self._generator.random(self._skipped)
+            self._skipped = 0
+        return self._generator
+
+
 def render_sample(
     row: Mapping[str, Any],
     roots: Roots,
@@ -113,17 +137,17 @@ def render_sample(
         RowRejected: the row or its images cannot be used, or nothing can be asked (no_keypoints).
         ShardError: a root is not known on this machine.
     """
-    rng = sample_generator(seed, index)
+    chance = Chance(seed, index)
     source = EncodedImage(read_image_bytes(roots, row["source_image"]))
     if row["target_image"] is not None:
         target = EncodedImage(read_image_bytes(roots, row["target_image"]))
-        return _render_ready(row, source, target, rng, options, window)
+        return _render_ready(row, source, target, chance, options, window)
     if row["instruction"] is not None:
         raise RowRejected(Reason.BAD_INSTRUCTION, "an instruction of its own, but no target image")
     if row["vision_task"] == "segmentation":
-        return _render_segmentation(row, source, rng, options)
+        return _render_segmentation(row, source, chance, options)
     if row["vision_task"] == "keypoint_detection":
-        return _render_keypoints(row, source, rng, options, joints)
+        return _render_keypoints(row, source, chance.generator, options, joints)
     raise RowRejected(Reason.MALFORMED_RECORD, f"{row['vision_task']} without a target image")
 
 
@@ -131,7 +155,7 @@ def _render_ready(
     row: Mapping[str, Any],
     source: EncodedImage,
     target: EncodedImage,
-    rng: np.random.Generator,
+    chance: Chance,
     options: RenderOptions,
     window: View | None,
 ) -> Sample:
@@ -140,12 +164,12 @@ def _render_ready(
         sizes = f"source {source.width} x {source.height}, target {target.width} x {target.height}"
         raise RowRejected(Reason.SIZE_MISMATCH, sizes)
     edit_mask = None if row["edit_mask"] is None else _mask_of(row["edit_mask"], source)
-    drawn = _choose_view(row, source, edit_mask, row["instruction"] or "", rng, options)
+    drawn = _choose_view(row, source, edit_mask, row["instruction"] or "", chance, options)
     view = drawn if window is None else window
     shown = _show(view, [source, target], options)
     return Sample(
         pair_id=row["pair_id"],
-        instruction=row["instruction"] or word_enhancement(row["edit_type"], rng, options.templates),
+        instruction=row["instruction"] or word_enhancement(row["edit_type"], chance.generator, options.templates),
         source=shown[0],
         target=shown[1],
         view=view,
@@ -154,23 +178,25 @@ def _render_ready(
 
 
 def _render_segmentation(
-    row: Mapping[str, Any], source: EncodedImage, rng: np.random.Generator, options: RenderOptions
+    row: Mapping[str, Any], source: EncodedImage, chance: Chance, options: RenderOptions
 ) -> Sample:
     """The region under a colour; a mask without a pixel asks for something that is not there: target = source."""
     if row["mask"] is None:
         raise RowRejected(Reason.NO_REGION, "segmentation without a mask")
     phrase, mask = row["phrase"] or row["label"] or "", _mask_of(row["mask"], source)
-    if (absent := draw_absent_class(row, rng, options)) is not None:
+    if (absent := draw_absent_class(row, chance.generator, options)) is not None:
         phrase, mask = absent, np.zeros_like(mask)
-    view = _choose_view(row, source, mask, phrase, rng, options)
+    view = _choose_view(row, source, mask, phrase, chance, options)
     shown = view.show_mask(mask)
     if options.referent == "corrected" and mask.any() and not shown.any():
         raise RowRejected(Reason.EMPTY_MASK, f"{mask.sum()} pixels vanish at {options.size} x {options.size}")
-    name, rgb = _draw_colors("segmentation", [absent or row["label"] or phrase], row["class_names"], rng, options)[0]
+    name, rgb = _draw_colors(
+        "segmentation", [absent or row["label"] or phrase], row["class_names"], chance.generator, options
+    )[0]
     pixels = _show(view, [source], options)[0]
     return Sample(
         pair_id=row["pair_id"],
-        instruction=word_segmentation(phrase, name, rng, options.templates),
+        instruction=word_segmentation(phrase, name, chance.generator, options.templates),
         source=pixels,
         target=render_mask(pixels, shown, rgb, options.alpha),
         view=view,
@@ -268,20 +294,30 @@ def _choose_view(
     source: EncodedImage,
     region: np.ndarray | None,
     words: str,
-    rng: np.random.Generator,
+    chance: Chance,
     options: RenderOptions,
 ) -> View:
     """Crop and flip; both are drawn in every case, so later draws are the same whatever the options."""
     height, width = source.height, source.width
     is_edit, is_noise = row["vision_task"] == "image_editing", row["edit_type"] == "denoising"
-    is_whole = options.crop == "paper" or (options.crop == "official" and is_edit)
-    keeps = region is not None and region.any() and options.referent == "corrected" and not is_whole
-    square = square_view(height, width, options.size, rng, mask_box(region) if keeps and region is not None else None)
-    view = whole_view(height, width, options.size) if is_whole else square
-    flipped = _draw_flip(words, rng, options)
-    if is_noise and not is_whole:
-        view = pixel_view(height, width, options.size, rng)
-    return replace(view, flipped=flipped)
+    if options.crop == "paper" or (options.crop == "official" and is_edit):
+        view = whole_view(height, width, options.size)
+        chance.skip(1)  # the square's place
+        if options.flip_probability == 0:
+            chance.skip(1)
+            return view
+        return _flip(view, _draw_flip(words, chance.generator, options))
+    keeps = region is not None and region.any() and options.referent == "corrected"
+    box = mask_box(region) if keeps and region is not None else None
+    view = square_view(height, width, options.size, chance.generator, box)
+    flipped = _draw_flip(words, chance.generator, options)
+    if is_noise:
+        view = pixel_view(height, width, options.size, chance.generator)
+    return _flip(view, flipped)
+
+
+def _flip(view: View, flipped: bool) -> View:
+    return replace(view, flipped=True) if flipped else view
 
 
 def _draw_flip(words: str, rng: np.random.Generator, options: RenderOptions) -> bool:

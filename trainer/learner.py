@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from trainer.batches import Batch
 from trainer.checkpoint import TrainingState, check_tensors
 from trainer.config import TrainingConfig
-from trainer.data import Batch
 from trainer.diffusion import WeightAverage, add_noise, noise_losses, signal_levels
 from trainer.models import Models
 from trainer.ranks import Ranks

@@ -19,6 +19,7 @@ from catalog.durable import sweep
 from catalog.errors import CheckpointError, ConfigError
 from catalog.roots import Roots
 from catalog.workspace import Workspace
+from trainer.batches import MicroBatches, make_loader
 from trainer.checkpoint import (
     Identity,
     check_checkpoint,
@@ -28,7 +29,7 @@ from trainer.checkpoint import (
 )
 from trainer.checkpoint_writer import CheckpointWriter
 from trainer.config import LATENT_STRIDE, TINY_MODEL, TrainingConfig
-from trainer.data import MicroBatches, TrainingSamples, make_loader
+from trainer.data import TrainingSamples
 from trainer.latent_cache import LatentCache, cache_key
 from trainer.learner import Learner
 from trainer.micro_batch import find_micro_batch

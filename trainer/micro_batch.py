@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from trainer.batches import Batch
 from trainer.config import LATENT_STRIDE, TrainingConfig
-from trainer.data import LATENT_CHANNELS, Batch
+from trainer.data import LATENT_CHANNELS
 from trainer.learner import Learner
 from trainer.ranks import Ranks
 

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import MixError
 from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.samples import sample_fields
 from catalog.schema import MIX
+from trainer.plan_columns import Column, open_column
 
 _COLUMNS = ("position", *sample_fields())
 _ROW_GROUPS_IN_MEMORY = 2
@@ -43,7 +43,7 @@ class TrainingPlan:
             self._read_starts(_open(path))
         if self.num_rows == 0:
             raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
-        self._groups: OrderedDict[int, dict[str, pa.Array | None]] = OrderedDict()
+        self._groups: OrderedDict[int, dict[str, Column | None]] = OrderedDict()
         self._file: tuple[int, pq.ParquetFile] | None = None
 
     def _read_starts(self, file: pq.ParquetFile) -> None:
@@ -75,14 +75,14 @@ class TrainingPlan:
         group = bisect.bisect_right(self._starts, position) - 1
         place = position - self._starts[group]
         columns = self._group(group)
-        row = {name: None if column is None else column[place].as_py() for name, column in columns.items()}
+        row = {name: None if column is None else column.value(place) for name, column in columns.items()}
         if row["position"] != position:
             raise MixError(
                 f"{self.path} must hold its training rows by position, but {position} is elsewhere: make it anew"
             )
         return row
 
-    def _group(self, group: int) -> dict[str, pa.Array | None]:
+    def _group(self, group: int) -> dict[str, Column | None]:
         """Columns of a row group, each in one piece, for speed; None: all null."""
         if group not in self._groups:
             with reading_mix(self.path):
@@ -90,7 +90,10 @@ class TrainingPlan:
                     self._file = (os.getpid(), _open(self.path, self._metadata))
                 table = self._file[1].read_row_group(group, self._columns, use_threads=False).combine_chunks()
                 whole = {name: table.column(name).chunk(0) for name in table.column_names}
-                self._groups[group] = {n: None if v.null_count == len(v) else v for n, v in whole.items()}
+                self._groups[group] = {
+                    name: None if values.null_count == len(values) else open_column(values)
+                    for name, values in whole.items()
+                }
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from catalog.errors import MixError, TrainingError
 from catalog.schema import VISION_TASKS
-from trainer.data import Batch, RejectedRow
+from trainer.batches import Batch
+from trainer.data import RejectedRow
 from trainer.diffusion import NUM_TIMESTEPS
 from trainer.ranks import Ranks
 

@@ -30,7 +30,8 @@ from catalog.parquet_streams import write_stream
 from catalog.roots import Roots
 from catalog.samples import RenderOptions, render_sample
 from catalog.schema import MIX
-from trainer.data import MicroBatches, TrainingSamples, make_loader
+from trainer.batches import MicroBatches, make_loader
+from trainer.data import TrainingSamples
 from trainer.plan import TrainingPlan
 from trainer.recipes import make_config
 

@@ -24,8 +24,8 @@ from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
+from trainer.batches import Batch, BatchStates
 from trainer.config import TrainingConfig
-from trainer.data import Batch, BatchStates
 from trainer.learner import Learner
 from trainer.models import Models, add_image_channels, load_models
 from trainer.ranks import Ranks

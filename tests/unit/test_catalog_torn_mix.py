@@ -15,7 +15,8 @@ from catalog.roots import Roots
 from catalog.schema import MIX, VERDICTS
 from catalog.store import read_shard
 from evaluation.cases import read_benchmarks
-from trainer.data import MicroBatches, TrainingSamples, make_loader
+from trainer.batches import MicroBatches, make_loader
+from trainer.data import TrainingSamples
 from trainer.plan import TrainingPlan
 from trainer.recipes import make_config
 

@@ -12,7 +12,8 @@ import pytest
 from catalog.errors import MixError
 from catalog.roots import Roots
 from catalog.schema import MIX
-from trainer.data import MicroBatches, TrainingSamples, collate, draw, make_loader
+from trainer.batches import MicroBatches, collate, make_loader
+from trainer.data import TrainingSamples, draw
 from trainer.plan import TrainingPlan
 from trainer.recipes import make_config
 

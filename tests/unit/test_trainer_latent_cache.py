@@ -15,7 +15,8 @@ from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
 from catalog.schema import MIX
 from catalog.workspace import Workspace
-from trainer.data import TrainingSamples, collate
+from trainer.batches import collate
+from trainer.data import TrainingSamples
 from trainer.encode import main
 from trainer.latent_cache import LatentCache, cache_key, is_static
 from trainer.learner import Learner

@@ -11,8 +11,9 @@ import torch
 
 from catalog.errors import MixError, TrainingError
 from catalog.roots import Roots
+from trainer.batches import Batch, MicroBatches, collate, make_loader
 from trainer.config import TrainingConfig
-from trainer.data import Batch, MicroBatches, TrainingSamples, collate, make_loader
+from trainer.data import TrainingSamples
 from trainer.learner import Learner
 from trainer.models import load_models
 from trainer.plan import TrainingPlan
