@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.requirements
 SERVERS := .venv-lama-cleaner/.requirements .venv-iopaint/.requirements
+OTHERS := $(SERVERS) .venv-streaming/.requirements
 PACKAGES_OF := import sysconfig; print(sysconfig.get_path("purelib"))
 JOBS ?= 2
 PACKAGES := catalog tasks trainer evaluation flows
@@ -15,7 +16,7 @@ export UV_LINK_MODE ?= hardlink
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lama-cleaner iopaint demo server test check bench pins clean clean-data
+.PHONY: help setup lama-cleaner iopaint streaming demo server test check bench pins clean clean-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +36,11 @@ lama-cleaner: .venv-lama-cleaner/.requirements ## the real lama-cleaner server: 
 
 iopaint: .venv-iopaint/.requirements ## the real IOPaint server: .venv-iopaint/bin/iopaint
 
-# Each server has an environment of its own on top of .venv, whose packages it sees behind its own (the .pth file).
-# Their own pins are old and would downgrade the project's, so nothing but the listed packages is installed.
-$(SERVERS): .venv-%/.requirements: infra/%.txt $(STAMP)
+streaming: .venv-streaming/.requirements ## mosaicml-streaming, for the benchmark loader_vs_streaming
+
+# Each has an environment of its own on top of .venv, whose packages it sees behind its own (the .pth file). Their own
+# pins are old and would downgrade the project's, so nothing but the listed packages is installed.
+$(OTHERS): .venv-%/.requirements: infra/%.txt $(STAMP)
 	@rm -rf .venv-$*
 	$(BIN)/uv venv --quiet --python $(BIN)/python .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$*/bin/python --no-deps -r $<

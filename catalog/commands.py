@@ -233,7 +233,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     decision = commands.add_parser("decide", parents=[policy, engine, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
-    decision.add_argument("--against", metavar="POLICY", help="name of a policy decided before: show what changes")
+    decision.add_argument("--against", metavar="POLICY", help="a policy decided before: show what changes")
     decision.add_argument("--picture", type=Path, metavar="FILE", help="also draw the waterfall into this PNG file")
 
     diff = commands.add_parser("diff", parents=[engine, plain], help="which pairs a second policy treats otherwise")

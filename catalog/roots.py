@@ -180,5 +180,5 @@ class _OpenFiles:
     def keep(self, file: str, opened: _OpenFile) -> None:
         """Keep a file open; of too many, the one that was opened first is let go."""
         self._files[file] = opened
-        while len(self._files) > _MAX_OPEN:
-            self._files.pop(next(iter(self._files)), None)
+        for name in list(self._files)[:-_MAX_OPEN]:
+            self._files.pop(name, None)  # another thread may have been quicker

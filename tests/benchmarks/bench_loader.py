@@ -1,53 +1,47 @@
-"""The loader (decode, resize, render, collate) against decoding alone and against WebDataset, by CPU time.
+"""The loader (decode, resize, render, collate) against decoding alone and against other loaders, by CPU time.
 
 Pairs of 512-pixel JPEGs (packaged photos, quality 90) become pairs of 256 pixels in batches of 16. Bare decoding reads
 the same bytes and does nothing but decode and resize, by Pillow, OpenCV and simplejpeg, whole and reduced; the fastest
-counts. WebDataset reads a tar of the same pairs, decodes as its users do ("pil", then Pillow's Lanczos), and once more
-with the loader's own decoder. The trainer adds noise and digests to each sample: its rate is stated, not judged.
+counts. WebDataset reads a tar of the same pairs and mosaicml-streaming a folder of its shards; both decode as their
+users do (Pillow, then its Lanczos), and once more with the loader's own decoder. The trainer adds noise and digests to
+each sample: its rate is stated, not judged. Of a large mix: how fast it opens, what a far seek costs, and what a
+worker's memory does over many samples.
 """
 
-import io
 import json
-import tarfile
+import os
+import statistics
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pyarrow as pa
-import simplejpeg
-import skimage.data
-import torch
-import webdataset
-from benchmark_record import Record
-from PIL import Image
+from benchmark_record import CannotRunHere, Record
+from loader_pairs import BATCH, DECODERS, NUM_PAIRS, SIZE, Pairs, decode_pillow, decode_simplejpeg
 
-from catalog.digests import bytes_digest
 from catalog.parquet_streams import write_stream
 from catalog.roots import Roots
-from catalog.samples import RenderOptions, render_sample
 from catalog.schema import MIX
 from trainer.batches import MicroBatches, make_loader
 from trainer.data import TrainingSamples
 from trainer.plan import TrainingPlan
 from trainer.recipes import make_config
 
-NUM_PAIRS = 256
-BATCH = 16
-SIDE, SIZE = 512, 256
-REPEATS = 3
-DECODE_GOAL, WEBDATASET_GOAL = 0.9, 3.0
+REPOSITORY = Path(__file__).resolve().parents[2]
+DECODE_GOAL, PEER_GOAL = 0.9, 3.0
+LARGE, ROW_GROUP = 10_000_000, 4096
+OPEN_GOAL, MEMORY_GOAL, GROWTH_GOAL = 1.0, 500.0, 1.1  # seconds; MiB; memory at the end over that in the middle
 
 
 def bench_loader_vs_decode() -> Record:
     """The loader's rate over that of the fastest bare decoding and resizing."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = _Pairs(Path(folder))
-        rates = {name: pairs.rate(lambda decode=decode: pairs.bare(decode)) for name, decode in DECODERS.items()}
-        loader, trainer = pairs.rate(pairs.loader), pairs.rate(pairs.trainer)
+        pairs = Pairs(Path(folder))
+        actions = {name: (lambda decode=decode: pairs.bare(decode)) for name, decode in DECODERS.items()}
+        rates = pairs.rates({**actions, "loader": pairs.loader, "trainer": pairs.trainer})
+    loader, trainer = rates.pop("loader"), rates.pop("trainer")
     fastest = max(rates, key=lambda name: rates[name])
     value = loader / rates[fastest]
     listed = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
@@ -64,145 +58,120 @@ def bench_loader_vs_decode() -> Record:
 def bench_loader_vs_webdataset() -> Record:
     """The loader's rate over WebDataset's with its usual decoding; with the same decoder it must not be slower."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = _Pairs(Path(folder))
-        usual = pairs.rate(lambda: pairs.webdataset(_decode_pillow))
-        same = pairs.rate(lambda: pairs.webdataset(_decode_simplejpeg))
-        loader = pairs.rate(pairs.loader)
+        pairs = Pairs(Path(folder))
+        actions = {
+            "usual": lambda: pairs.webdataset(decode_pillow),
+            "same": lambda: pairs.webdataset(decode_simplejpeg),
+            "loader": pairs.loader,
+        }
+        rates = pairs.rates(actions)
+    return _against_peer("loader_vs_webdataset", "WebDataset", rates)
+
+
+def bench_loader_vs_streaming() -> Record:
+    """Likewise over mosaicml-streaming's, which runs in an environment of its own (its pins are older than ours)."""
+    python = REPOSITORY / ".venv-streaming" / "bin" / "python"
+    if not python.exists():
+        raise CannotRunHere("mosaicml-streaming is not installed: run `make streaming` first")
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = Pairs(Path(folder))
+        reader = [str(python), str(Path(__file__).with_name("streaming_reader.py")), folder]
+        paths = os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)])
+        before = pairs.rates({"loader": pairs.loader})["loader"]
+        done = subprocess.run(reader, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths})
+        if done.returncode:
+            raise CannotRunHere(f"mosaicml-streaming fails: {done.stderr.strip().splitlines()[-1]}")
+        rates = json.loads(done.stdout.splitlines()[-1])
+        rates["loader"] = max(before, pairs.rates({"loader": pairs.loader})["loader"])
+    return _against_peer("loader_vs_streaming", "mosaicml-streaming", rates)
+
+
+def _against_peer(name: str, peer: str, rates: dict[str, float]) -> Record:
+    loader, usual, same = rates["loader"], rates["usual"], rates["same"]
     value = loader / usual
     return Record(
-        name="loader_vs_webdataset",
+        name=name,
         value=value,
         unit="ratio",
         against=(
-            f"pairs per CPU second: loader {loader:.0f}, WebDataset {usual:.0f} with Pillow and {same:.0f} with the "
+            f"pairs per CPU second: loader {loader:.0f}, {peer} {usual:.0f} with Pillow and {same:.0f} with the "
             f"loader's decoder ({loader / same:.2f}, goal >= 1)"
         ),
-        goal=f">= {WEBDATASET_GOAL:g}",
-        holds=value >= WEBDATASET_GOAL and loader >= same,
+        goal=f">= {PEER_GOAL:g}",
+        holds=value >= PEER_GOAL and loader >= same,
     )
 
 
-def _decode_pillow(data: bytes) -> np.ndarray:
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+def bench_loader_opening() -> Record:
+    """Seconds until the first row of a mix of 10 million rows is there; and what a row far away costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        mix = _write_large_mix(Pairs(Path(folder)), Path(folder) / "large.parquet")
+        start = time.perf_counter()
+        plan = TrainingPlan(mix)
+        plan.row(0)
+        opening = time.perf_counter() - start
+        seeks = []
+        for place in range(1, 21):
+            start = time.perf_counter()
+            index = place * LARGE // 21
+            assert plan.row(index)["position"] == index
+            seeks.append(time.perf_counter() - start)
+    early, late = statistics.median(seeks[:10]), statistics.median(seeks[10:])
+    return Record(
+        name="loader_opening",
+        value=opening,
+        unit="seconds",
+        against=f"{LARGE:,} rows; a seek takes {1e3 * early:.0f} ms in the first half, {1e3 * late:.0f} in the other",
+        goal=f"<= {OPEN_GOAL:g}, and seeks alike everywhere (2x)",
+        holds=opening <= OPEN_GOAL and late <= 2 * early,
+    )
 
 
-def _decode_draft(data: bytes) -> np.ndarray:
-    picture = Image.open(io.BytesIO(data))
-    picture.draft("RGB", (SIZE, SIZE))
-    return np.asarray(picture.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS))
+def bench_loader_memory() -> Record:
+    """MiB of a loader's worker process that it does not share, after many batches from a mix of 10 million rows."""
+    config = make_config("demo").with_overrides([f"image_size={SIZE}"])
+    with tempfile.TemporaryDirectory() as folder:
+        mix = _write_large_mix(Pairs(Path(folder)), Path(folder) / "large.parquet")
+        samples = TrainingSamples(TrainingPlan(mix), Roots.read(Path(folder) / "roots.json"), config)
+        # Each step lies in another row group: the worst that a worker meets.
+        steps = MicroBatches(0, 10 * NUM_PAIRS // BATCH, BATCH, BATCH, 0, 1)
+        far = [[(number * 61 * ROW_GROUP + place) % LARGE for place in batch] for number, batch in enumerate(steps)]
+        loader = iter(make_loader(samples, far, 1))
+        sizes = []
+        for _ in far:
+            next(loader)
+            sizes.append(_mebibytes(loader._workers[0].pid, "Private_"))
+        resident = _mebibytes(loader._workers[0].pid, "Rss:")
+    middle, last = max(sizes[: len(sizes) // 2]), max(sizes[len(sizes) // 2 :])
+    return Record(
+        name="loader_memory",
+        value=last,
+        unit="MiB",
+        against=(
+            f"{len(far) * BATCH} samples, each batch from another row group; {middle:.0f} in the first half; with what "
+            f"it shares with its parent {resident:.0f}"
+        ),
+        goal=f"<= {MEMORY_GOAL:g}, and at most {GROWTH_GOAL:g} times that of the first half",
+        holds=last <= MEMORY_GOAL and last <= GROWTH_GOAL * middle,
+    )
 
 
-def _decode_opencv(data: bytes) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return cv2.resize(pixels, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+def _mebibytes(pid: int, kind: str) -> float:
+    """Memory of a process: Private_, that no other one shares with it, or Rss:, all of it."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(kind)) / 1024
 
 
-def _decode_opencv_reduced(data: bytes) -> np.ndarray:
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2), cv2.COLOR_BGR2RGB)
+def _write_large_mix(pairs: Pairs, path: Path) -> Path:
+    """The same pairs again and again, up to ten million rows."""
+    table = pa.Table.from_pylist(pairs.rows * (ROW_GROUP // NUM_PAIRS), schema=MIX)
+    place = MIX.get_field_index("position")
 
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, LARGE, ROW_GROUP):
+            count = min(ROW_GROUP, LARGE - start)
+            positions = pa.array(range(start, start + count), pa.int64())
+            yield from table.slice(0, count).set_column(place, MIX.field(place), positions).to_batches()
 
-def _decode_simplejpeg(data: bytes) -> np.ndarray:
-    return simplejpeg.decode_jpeg(data, min_width=SIZE, min_height=SIZE)
-
-
-DECODERS: dict[str, Callable[[bytes], np.ndarray]] = {
-    "Pillow": _decode_pillow,
-    "Pillow draft": _decode_draft,
-    "OpenCV": _decode_opencv,
-    "OpenCV reduced": _decode_opencv_reduced,
-    "simplejpeg reduced": _decode_simplejpeg,
-}
-
-
-class _Pairs:
-    """The same pairs as a mix over one file of images, and as a tar for WebDataset."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.blob, self.rows = folder, bytearray(), []
-        photos = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
-        squares = [Image.fromarray(photo).resize((SIDE, SIDE), Image.Resampling.LANCZOS) for photo in photos]
-        rng = np.random.default_rng(0)
-        for number in range(NUM_PAIRS):
-            source = np.roll(np.asarray(squares[number % 3]), rng.integers(0, SIDE, 2), (0, 1))
-            target = source.copy()
-            target[100:200, 100:200] = 128
-            row: dict[str, Any] = dict.fromkeys(MIX.names)
-            row |= {"position": number, "split": "train", "mix_source": "all", "repeat": 0, "pair_id": f"{number:032x}"}
-            row |= {"vision_task": "image_editing", "edit_type": "object_removal", "instruction": "remove the bird"}
-            row |= {"source_image": self._image(source), "target_image": self._image(target)}
-            self.rows.append(row)
-        (folder / "images.bin").write_bytes(self.blob)
-        (folder / "roots.json").write_text(json.dumps({"store": "."}))
-        batches = pa.Table.from_pylist(self.rows, schema=MIX).to_batches()
-        write_stream(folder / "mix.parquet", "mix", MIX, batches, {"num_train": NUM_PAIRS}, 4096, ["position"])
-        self._write_tar(folder / "pairs.tar")
-        self.plan, self.roots = TrainingPlan(folder / "mix.parquet"), Roots.read(folder / "roots.json")
-
-    def rate(self, action: Callable[[], object]) -> float:
-        """Pairs per second of CPU time, the best of some passes."""
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
-        best = float("inf")
-        for _ in range(REPEATS):
-            start = time.process_time()
-            action()
-            best = min(best, time.process_time() - start)
-        return NUM_PAIRS / best
-
-    def bare(self, decode: Callable[[bytes], np.ndarray]) -> None:
-        with (self.folder / "images.bin").open("rb", buffering=0) as file:
-            for row in self.rows:
-                for image in (row["source_image"], row["target_image"]):
-                    file.seek(image["offset"])
-                    assert decode(file.read(image["length"])).shape == (SIZE, SIZE, 3)
-
-    def loader(self) -> None:
-        options = RenderOptions(size=SIZE)
-
-        def samples() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-            for index in range(NUM_PAIRS):
-                row = self.plan.row(index)
-                one = render_sample(row, self.roots, seed=0, index=index, options=options)
-                yield one.instruction, one.source, one.target
-
-        self._collate(samples())
-
-    def trainer(self) -> None:
-        samples = TrainingSamples(self.plan, self.roots, make_config("demo").with_overrides([f"image_size={SIZE}"]))
-        for batch in make_loader(samples, MicroBatches(0, NUM_PAIRS // BATCH, BATCH, BATCH, 0, 1), 0):
-            assert not batch.rejected
-
-    def webdataset(self, decode: Callable[[bytes], np.ndarray]) -> None:
-        dataset = webdataset.WebDataset(str(self.folder / "pairs.tar"), shardshuffle=False)
-        entries = ((one["json"], decode(one["source.jpg"]), decode(one["target.jpg"])) for one in dataset)
-        self._collate((json.loads(text)["instruction"], source, target) for text, source, target in entries)
-
-    def _collate(self, samples: Iterator[tuple[str, np.ndarray, np.ndarray]]) -> None:
-        batch, count = [], 0
-        for sample in samples:
-            batch.append(sample)
-            if len(batch) == BATCH:
-                for side in (1, 2):
-                    assert torch.from_numpy(np.stack([one[side] for one in batch])).shape == (BATCH, SIZE, SIZE, 3)
-                batch, count = [], count + BATCH
-        assert count == NUM_PAIRS
-
-    def _image(self, pixels: np.ndarray) -> dict[str, Any]:
-        stream = io.BytesIO()
-        Image.fromarray(pixels).save(stream, "JPEG", quality=90)
-        data, offset = stream.getvalue(), len(self.blob)
-        self.blob += data
-        place = {"root": "store", "path": "images.bin", "offset": offset, "length": len(data)}
-        return {**place, "sha256": bytes_digest(data), "width": SIDE, "height": SIDE}
-
-    def _write_tar(self, path: Path) -> None:
-        with tarfile.open(path, "w") as tar:
-            for row in self.rows:
-                images = {"source.jpg": row["source_image"], "target.jpg": row["target_image"]}
-                parts = {name: bytes(self.blob[i["offset"] : i["offset"] + i["length"]]) for name, i in images.items()}
-                parts["json"] = json.dumps({"instruction": row["instruction"]}).encode()
-                for name, data in parts.items():
-                    member = tarfile.TarInfo(f"{row['pair_id']}.{name}")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
+    write_stream(path, "mix", MIX, batches(), {"num_train": LARGE}, ROW_GROUP, ["position"])
+    return path

@@ -25,7 +25,7 @@ from catalog.person_squares import person_square
 from catalog.reasons import Reason
 from catalog.render_styles import RenderOptions
 from catalog.roots import Roots
-from catalog.samples import Sample, render_sample, sample_fields, sample_generator
+from catalog.samples import Chance, Sample, render_sample, sample_fields, sample_generator
 from catalog.schema import MIX
 from catalog.targets import decode_keypoints, decode_mask_target, disc_radius, render_mask
 from catalog.views import View, square_view, whole_view
@@ -125,6 +125,16 @@ def test_the_generator_is_numpy_s_documented_one() -> None:
     expected = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 11])))
     assert (sample_generator(3, 11).random(5) == expected.random(5)).all()
     assert len({sample_generator(seed, index).random() for seed in range(20) for index in range(20)}) == 400
+
+
+def test_what_is_skipped_is_as_good_as_drawn() -> None:
+    chance, generator = Chance(3, 11), sample_generator(3, 11)
+    chance.skip(1)
+    chance.skip(2)
+    expected = generator.random(8)
+    assert chance.generator.random() == expected[3]
+    chance.skip(1)
+    assert chance.generator.random() == expected[5] and chance.generator.random() == expected[6]
 
 
 def test_fields_are_columns_of_the_mix_and_all_that_is_read(store: Store) -> None:

@@ -15,6 +15,7 @@ from catalog.schema import MIX
 from trainer.batches import MicroBatches, collate, make_loader
 from trainer.data import TrainingSamples, draw
 from trainer.plan import TrainingPlan
+from trainer.plan_columns import open_column
 from trainer.recipes import make_config
 
 _HELPERS = runpy.run_path(str(Path(__file__).parents[1] / "training_mix.py"))
@@ -152,3 +153,38 @@ def test_an_unknown_root_is_the_catalogs_fault(tmp_path: Path) -> None:
     assert rejected is not None
     assert rejected.reason is None
     assert "roots.json" in rejected.detail
+
+
+VALUES = {
+    "short": ["a", None, "", "é" * 20] * 8,
+    "long": ["x" * 1000, None, "y" * 1000, "z"] * 8,
+    "whole": [1, -5, 2**62, 0] * 8,
+    "holes": [1, None, 3, None] * 8,
+    "float": [0.5, None, 1e300, -0.0] * 8,
+    "list": [[1.0, 2.0], None, [], [3.0]] * 8,
+    "structure": [{"a": "x", "b": 3}, None, {"a": None, "b": 4}, {"a": "y", "b": 5}] * 8,
+    "structures": [[{"a": "x", "b": 3}], None, [], [{"a": None, "b": None}]] * 8,
+    "nested": [{"c": {"a": "x"}, "d": [1]}, None, {"c": None, "d": None}, {"c": {"a": None}, "d": []}] * 8,
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_columns_give_what_arrow_gives(name: str) -> None:
+    values = pa.array(VALUES[name]).slice(3, 20)  # an offset, as in a file with several row groups
+    column = open_column(values)
+    for place in range(len(values)):
+        found = column.value(place)
+        assert found == values[place].as_py() and type(found) is type(values[place].as_py())
+
+
+def test_a_worker_keeps_flat_memory(tmp_path: Path) -> None:
+    mix = make_mix(tmp_path, num_rows=200)
+    loader = iter(make_loader(open_samples(mix), MicroBatches(0, 400, 4, 4, 0, 1), 1))
+    sizes = []
+    for batch in loader:
+        assert not batch.rejected
+        if len(loader._workers) and batch.indices[0] % 100 == 0:
+            lines = Path(f"/proc/{loader._workers[0].pid}/smaps_rollup").read_text().splitlines()
+            sizes.append(sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024)
+    assert len(sizes) >= 12
+    assert max(sizes) < 500 and max(sizes[8:]) < max(sizes[:8]) + 20  # MiB
