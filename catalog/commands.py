@@ -243,12 +243,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     same = commands.add_parser("duplicates", parents=[plain], help="photos that occur twice, or are benchmark images")
     same.add_argument("--build", action="append", help=f"a build; give it again for more (default: {_BUILD})")
-    same.add_argument(
-        "--radius",
-        type=int,
-        default=NEAR_BITS,
-        help="differing bits of 64 that still look the same (default: %(default)s)",
-    )
+    radius_help = "differing bits of 64 that still look the same (default: %(default)s)"
+    same.add_argument("--radius", type=int, default=NEAR_BITS, help=radius_help)
     same.add_argument("--barred", type=Path, metavar="LIST", help="also name photos that a list of images bars")
     same.add_argument("--list-images", type=Path, metavar="FOLDER", help="only print such a list of a folder's images")
 
