@@ -1,7 +1,7 @@
 """Doctor: are the helper models of a profile all there, whole, loadable, and do they know what they must know?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tasks.profiles import Profile
 from tasks.step_calls import load_role
 
 OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+_SERVED = ("openai", "lama-cleaner", "iopaint")
 _TINY = "known facts need real weights: these have {size:,} bytes, published ones of {name!r} over {usual:,}"
 
 
@@ -48,6 +49,9 @@ def examine(profile: Profile, roles: Sequence[str] = ()) -> Iterator[Finding]:
 
 def _examine_role(profile: Profile, role: str) -> Iterator[Finding]:
     name, options = profile.backends[role], profile.backend_options.get(role, {})
+    if name in _SERVED:  # whoever asks waits for an answer: a server that is down is down at the first try
+        options = {**options, "retries": 0}
+        profile = replace(profile, backend_options={**profile.backend_options, role: options})
 
     def finding(check: str, outcome: str, detail: str) -> Finding:
         return Finding(role=role, backend=name, check=check, outcome=outcome, detail=detail)
@@ -68,11 +72,13 @@ def _examine_role(profile: Profile, role: str) -> Iterator[Finding]:
     except UserError as error:
         yield finding("runs", FAILED, str(error))
         return
-    if tiny := _too_small(name, files) or (role == "quality_scorer" and _small_embedder(profile)):
-        yield finding("known fact", SKIPPED, tiny)
+    embedder, obstacle = None, _too_small(name, files)
+    if role == "quality_scorer" and not obstacle:
+        embedder, obstacle = _load_embedder(profile)
+    if obstacle:
+        yield finding("known fact", SKIPPED, obstacle)
         return
     try:
-        embedder = load_role(profile, "embedder") if role == "quality_scorer" else None
         yield finding("known fact", OK, FACTS[role](backend, embedder))
     except UserError as error:
         yield finding("known fact", FAILED, str(error))
@@ -84,11 +90,18 @@ def _too_small(name: str, files: FileReport) -> str:
     return _TINY.format(size=files.num_bytes, name=name, usual=usual) if files.num_bytes < usual else ""
 
 
-def _small_embedder(profile: Profile) -> str:
-    """Likewise of the embedder, which a quality scorer is judged with."""
+def _load_embedder(profile: Profile) -> tuple[Any, str]:
+    """The embedder that a quality scorer is judged with, and why it cannot be; its own faults are its own findings."""
     name = profile.backends.get("embedder", "")
     files = check_files(name, profile.backend_options.get("embedder", {}))
-    return "" if files.problems else _too_small(name, files)
+    if files.problems:
+        return None, "asked with the profile's embedder, whose files are not right"
+    if tiny := _too_small(name, files):
+        return None, tiny
+    try:
+        return load_role(profile, "embedder"), ""
+    except (UserError, ImportError) as error:
+        return None, f"asked with the profile's embedder, which does not load: {error}"
 
 
 def _describe(files: FileReport) -> str:

@@ -69,6 +69,17 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """Backend to the files of its folder, each as the names that will do."""
 
+_CLIP_AT = "`hf download timm/vit_large_patch14_clip_224.openai --local-dir FOLDER`"
+PUBLISHED_AT = {
+    "lama": "https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
+    "open-clip": _CLIP_AT,
+    "laion-linear": f"the head github.com/LAION-AI/aesthetic-predictor, the model {_CLIP_AT}",
+    "laion-mlp": f"the head github.com/christophschuhmann/improved-aesthetic-predictor, the model {_CLIP_AT}",
+    "blip2": "`hf download Salesforce/blip2-opt-2.7b --local-dir FOLDER`",
+    "paint-by-example": "`hf download Fantasy-Studio/Paint-by-Example --local-dir FOLDER`",
+}
+"""Where the weights of the paper's models are published."""
+
 USUAL_BYTES = {
     "lama": 50 << 20,
     "open-clip": 50 << 20,
@@ -111,6 +122,8 @@ def check_files(name: str, options: Mapping[str, Any]) -> FileReport:
             _check_single(str(options["weights"]), "weights", report)
     for file in report.files:
         _check_file(file, report)
+    if place := PUBLISHED_AT.get(name):
+        report.problems = [f"{problem}; published: {place}" for problem in report.problems]
     return report
 
 
@@ -190,10 +203,7 @@ def _place(name: str, option: str, report: FileReport, needed: str = "") -> Path
     if cached is None:
         cache = " here, nor in the hub's cache" if may_be_id else ""
         needs = f" ({needed})" if needed else ""
-        report.problems.append(
-            f"{path} is missing{cache}{needs}: download it there, or mend the option {option}"
-            + (" (a hub id is fetched by `hf download OWNER/NAME`)" if may_be_id else "")
-        )
+        report.problems.append(f"{path} is missing{cache}{needs}: download it there, or mend the option {option}")
     return cached
 
 

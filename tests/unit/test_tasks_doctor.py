@@ -161,7 +161,19 @@ def test_a_missing_folder_is_named_with_what_it_must_hold(capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "weights/big-lama.pt is missing: download it there" in out
     assert "weights/paint-by-example is missing" in out and "vae/config.json" in out and "hf download" in out
+    assert "published: `hf download Fantasy-Studio/Paint-by-Example" in out and "add_big_lama/big-lama.pt" in out
     assert "paper: 2 checks, 2 failed" in out
+
+
+def test_a_quality_scorer_is_not_blamed_for_its_embedder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(main, ["doctor", "--profile", "paper", "--role", "quality_scorer"]) == 0
+    assert "skipped  asked with the profile's embedder, whose files are not right" in capsys.readouterr().out
+
+
+def test_a_server_that_is_down_is_asked_once(capsys: pytest.CaptureFixture[str]) -> None:
+    address = "backends.options.instructor.url=http://127.0.0.1:9/v1"
+    assert run(main, ["doctor", "--profile", "paper", "--role", "instructor", "--set", address]) == 1
+    assert "gives no answer after 1 try" in capsys.readouterr().out
 
 
 def test_published_files_are_known_by_their_digest(tmp_path: Path) -> None:
