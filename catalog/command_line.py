@@ -1,6 +1,7 @@
 """How every command ends: a user's mistake is one sentence on standard error and exit status 2."""
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,8 @@ _SYSTEM_ERRORS = {
     errno.EROFS: "the file system is read-only: set IEIW_HOME to a writable folder",
 }
 
+_PIPE_CLOSED = 141  # as a shell has it: 128 + SIGPIPE
+
 
 def explain_system_error(error: OSError) -> str:
     """What the system refused, with what to do about it where that is known."""
@@ -25,7 +28,12 @@ def explain_system_error(error: OSError) -> str:
 def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run ``command`` on ``arguments`` (default: those of the process) and return its exit status."""
     try:
-        return command(sys.argv[1:] if arguments is None else arguments)
+        status = command(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -73,8 +73,8 @@ class Case:
 class Crawled:
     """A site, a list, and what a crawl made of them."""
 
-    def __init__(self, home: Path, site: Site) -> None:
-        self.workspace, self.site = Workspace(home / "home"), site
+    def __init__(self, home: Path, site: Site | None = None) -> None:
+        self.workspace, self.site, port = Workspace(home / "home"), site, 1 if site is None else site.port
         self.list_file = home / "requests.jsonl"
         self.settings = {
             "fetch.host_rate": 1000.0,
@@ -82,8 +82,8 @@ class Crawled:
             "fetch.timeout": 1.5,
             "fetch.max_bytes": 1 << 20,
             "fetch.max_redirects": 4,
-            "fetch.ports": [80, 443, site.port, CLOSED_PORT],
-            "fetch.private_hosts": [f"127.0.0.1:{site.port}", f"127.0.0.1:{CLOSED_PORT}"],
+            "fetch.ports": [80, 443, port, CLOSED_PORT],
+            "fetch.private_hosts": [f"127.0.0.1:{port}", f"127.0.0.1:{CLOSED_PORT}"],
             "requests_per_shard": 16,
         }
 

@@ -18,12 +18,14 @@ from photo_crawls import (
     simple_site,
 )
 from photo_site import Page, Site, redirect
+from reddit_posts import comment, dump, media, post
 
 from catalog.command_line import run
 from catalog.images import encode_png
 from catalog.manifests import Manifest, write_manifest
 from catalog.workspace import Workspace
 from tasks import commands
+from tasks.photo_requests.archive import Answer, Archive
 
 
 def test_after_a_kill_nothing_is_fetched_twice(tmp_path):
@@ -156,6 +158,57 @@ def test_a_gallery_goes_by_the_photo_that_each_result_is_of(tmp_path):
         rows = crawled.rows()
         assert [row["reason"] for row in rows] == [None, None]
         assert [row["photo"] for row in rows] == [before[1], before[0]]
+
+
+def test_a_reddit_dump_ends_as_pairs_of_its_galleries_and_rows_with_reasons(tmp_path):
+    """Asks nobody: the archive has the pictures of i.redd.it, as an earlier crawl would have left them."""
+    taken, archive = photos(), Archive(Workspace(tmp_path / "home"))
+    pictures = {name: taken[name] for name in ("coffee", "chelsea")}
+    pictures |= {f"{name}2": edited(photo) for name, photo in pictures.items()} | {
+        "third": edited(taken["coffee"], at=0.6)
+    }
+    for name, pixels in pictures.items():
+        address = f"https://i.redd.it/{name}.png"
+        sha256, length = archive.store(address, [encode_png(pixels)])
+        archive.keep(Answer(address=address, final_url=address, status=200, sha256=sha256, length=length))
+    gallery = {"items": [{"media_id": "coffee"}, {"media_id": "chelsea"}]}
+    posts = [
+        post(
+            "gallery",
+            is_gallery=True,
+            gallery_data=gallery,
+            media_metadata=media("coffee", "chelsea", kind="image/png"),
+        ),
+        post("lost", is_gallery=True, url="https://www.reddit.com/gallery/lost", media_metadata=None),
+        post("deleted", selftext="[deleted]", author="[deleted]"),
+        post("several", url="https://i.redd.it/coffee.png"),
+        post("silent", url="https://i.redd.it/coffee.png"),
+    ]
+    comments = [
+        comment("gallery", "", media_metadata=media("chelsea2", "coffee2", kind="image/png")),
+        comment("lost", "https://i.redd.it/coffee2.png"),
+        comment("deleted", "https://i.redd.it/coffee2.png"),
+        comment("several", "https://i.redd.it/third.png and https://imgur.com/a/album https://i.redd.it/nowhere.png"),
+    ]
+    dump(tmp_path / "PhotoshopRequest_comments.zst", comments)
+    crawled = Crawled(tmp_path)
+    crawled.list_file = dump(tmp_path / "PhotoshopRequest_submissions.zst", posts)
+    crawled.crawl(offline=True)
+    rows = {row["result_id"]: row for row in crawled.rows()}
+    assert {name: row["reason"] for name, row in rows.items()} == {
+        "gallery-1": None,
+        "gallery-2": None,
+        "lost-1": "page_link",
+        "deleted-0": "deleted_post",
+        "several-1": None,
+        "several-2": "page_link",
+        "several-3": "not_fetched",
+        "silent-0": "no_result",
+    }
+    assert [rows[f"gallery-{n}"]["photo"] for n in (1, 2)] == [
+        f"https://i.redd.it/{n}.png" for n in ("chelsea", "coffee")
+    ]
+    assert rows["deleted-0"]["request_text"] is None and rows["several-1"]["instruction"] == "Please remove the car"
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,28 @@ def test_duplicates_of_a_build(build: Workspace) -> None:
     assert names == {"a: a/astronaut.png", "b: b/again.png", "b: b/small.png"}
 
 
+def test_members_of_a_tar_are_told_apart_and_copies_of_a_build_are_not(
+    workspace: Workspace, make_build: Any, make_pair: Any, tmp_path: Path
+) -> None:
+    """Two members of a source's tar are the same photo twice; what two steps copied into the store is not."""
+    data = encode_png(PHOTOS["coffee"])
+    (tmp_path / "shard.tar").write_bytes(bytes(512) + data + data)
+    image = {"root": "photos", "path": "shard.tar", "offset": 512, "length": len(data), "sha256": bytes_digest(data)}
+    image |= {"width": PHOTOS["coffee"].shape[1], "height": PHOTOS["coffee"].shape[0]}
+    places = [{}, {"offset": 512 + len(data)}, {"root": "store", "path": "regions/a.tar"}]
+    places += [{"root": "store", "path": "pairs/b.tar"}, {"root": "store", "path": "pairs/c.tar"}]
+    datasets = ("tars", "tars", "drawn", "drawn", "other")
+    pairs = [
+        make_pair(f"p{number}", dataset=dataset, group_id=image["sha256"], source_image=image | place)
+        for number, (dataset, place) in enumerate(zip(datasets, places, strict=True))
+    ]
+    make_build(workspace, pairs)
+    record_root(workspace, "photos", tmp_path)
+    (photo,) = read_photos(workspace, ["build-ieiw"])[0]
+    second = f"tars: shard.tar at {512 + len(data)}"
+    assert set(photo.names) == {"drawn: copied", "other: copied", "tars: shard.tar at 512", second}
+
+
 def test_barred_images_are_known_again_by_digest_and_by_look(build: Workspace, tmp_path: Path) -> None:
     benchmark = tmp_path / "benchmark"
     benchmark.mkdir()
