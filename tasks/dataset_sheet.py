@@ -25,7 +25,8 @@ from catalog.store import Shard, read_metadata, read_rows
 from catalog.views import View
 from catalog.workspace import Workspace
 from tasks.listing import list_source
-from tasks.profiles import IngestParameters, Profile, Source
+from tasks.parameters import IngestParameters
+from tasks.profiles import Profile, Source
 from tasks.row_images import RowImages
 from tasks.sheet_drawing import Block, draw_sheet
 from tasks.step_calls import Call

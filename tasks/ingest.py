@@ -15,7 +15,7 @@ from catalog.reasons import Reason
 from catalog.store import ShardWriter
 from tasks import records_check as check
 from tasks.listing import open_source
-from tasks.profiles import IngestParameters
+from tasks.parameters import IngestParameters
 from tasks.readers.classes import ClassReader
 from tasks.readers.records import Reader
 from tasks.source_images import SourceFile, check_size, parse_record, provenance, read_source

@@ -16,7 +16,7 @@ from catalog.masks import decode_mask, mask_box
 from catalog.reasons import Reason
 from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
-from tasks.profiles import GalleryParameters
+from tasks.parameters import GalleryParameters
 from tasks.records_check import object_name
 from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext

@@ -22,7 +22,7 @@ from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
 from tasks.backends.protocols import Embedder
 from tasks.composites import composite, feathered_alpha
-from tasks.profiles import RemovalParameters
+from tasks.parameters import RemovalParameters
 from tasks.removal_check import check_fill, check_gone, removal_crops
 from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext

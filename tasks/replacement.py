@@ -23,8 +23,8 @@ from catalog.store import ShardWriter
 from tasks.backends.calls import call_batch
 from tasks.composites import composite, feathered_alpha
 from tasks.gallery import Gallery, open_gallery
+from tasks.parameters import ReplacementParameters
 from tasks.patches import cut
-from tasks.profiles import ReplacementParameters
 from tasks.removal import CARRIED
 from tasks.row_images import RowImages, batches
 from tasks.steps import Row, StepContext

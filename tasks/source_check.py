@@ -21,7 +21,8 @@ from catalog.workspace import Workspace
 from tasks.ingest import ingest
 from tasks.ingest_pairs import ingest_pairs
 from tasks.listing import list_rows, open_source
-from tasks.profiles import IngestParameters, Profile, Source
+from tasks.parameters import IngestParameters
+from tasks.profiles import Profile, Source
 from tasks.readers.records import Reader, Record, SourceImage, SourcePair, SourceRegion
 from tasks.steps import Row, StepContext
 

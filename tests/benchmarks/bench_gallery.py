@@ -28,7 +28,7 @@ from catalog.store import Shard, ShardWriter, shard_key, write_shard
 from catalog.workspace import Workspace
 from tasks.backends.vector_index import FaissAutoIndex, FaissFlatIndex
 from tasks.gallery import INDEX_SUFFIX, build_gallery
-from tasks.profiles import GalleryIndexParameters, ReplacementParameters
+from tasks.parameters import GalleryIndexParameters, ReplacementParameters
 
 SHARE = float(os.environ.get("IEIW_BENCH_SHARE", "1"))
 NUM_VECTORS = int(1_000_000 * SHARE)

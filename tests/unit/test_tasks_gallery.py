@@ -18,8 +18,8 @@ from catalog.verification import verify
 from catalog.workspace import Workspace
 from tasks.backends.vector_index import FaissAutoIndex
 from tasks.gallery import INDEX_SUFFIX, build_gallery, open_gallery
+from tasks.parameters import GalleryIndexParameters, GalleryParameters, ReplacementParameters
 from tasks.patches import _box, _check, _name, _with_margin, cut, difference_hash
-from tasks.profiles import GalleryIndexParameters, GalleryParameters, ReplacementParameters
 from tasks.replacement import _choose, _close, _give_donors, _Hole, _may_replace
 
 IMAGE = {"root": "r", "path": "p", "offset": 0, "length": 1, "sha256": "s", "width": 200, "height": 100}

@@ -18,7 +18,8 @@ from catalog.store import read_rows, shard_key, write_shard
 from catalog.workspace import Workspace
 from tasks.backends.registry import load_backend
 from tasks.composites import composite, feathered_alpha
-from tasks.profiles import Profile, RemovalParameters, Source
+from tasks.parameters import RemovalParameters
+from tasks.profiles import Profile, Source
 from tasks.readers.synthetic_layout import make_scene
 from tasks.readers.synthetic_scene import render, visible_masks
 from tasks.removal import CARRIED, dilation_of, remove_object

@@ -16,7 +16,8 @@ from catalog.masks import decode_mask
 from catalog.store import read_rows
 from catalog.workspace import Workspace
 from tasks.listing import list_source
-from tasks.profiles import IngestParameters, Profile, Source
+from tasks.parameters import IngestParameters
+from tasks.profiles import Profile, Source
 from tasks.step_calls import Call
 from tasks.steps import prepare
 from tasks.stored_pixels import as_stored
