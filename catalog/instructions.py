@@ -100,12 +100,14 @@ def joint_words(joint: str, names: Sequence[str], rule: Repair) -> str:
     """A joint's name as an instruction says it.
 
     Args:
-        joint: in plain words: "left shoulder".
+        joint: in plain words: "left shoulder"; "head top" is asked for as the top of the head.
         names: all joints of its dataset.
         rule: ``official`` writes "left_shoulder" for every dataset but COCO, which alone has a nose, and calls
             CrowdPose's head "top_head".
     """
-    if rule == "corrected" or "nose" in names:
+    if rule == "corrected":
+        return "top of the head" if joint == "head top" else joint
+    if "nose" in names:
         return joint
     return "top_head" if joint == "head" else joint.replace(" ", "_")
 

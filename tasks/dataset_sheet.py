@@ -135,7 +135,10 @@ def _block(row: Row, roots: Roots, images: RowImages, options: RenderOptions) ->
     caption = _caption(row, row["edit_type"].replace("_", " ") + (" (asked in vain)" if is_vain else ""))
     if row["target_image"] is not None:
         return Block([sample.source, sample.target, _difference(sample)], caption, sample.instruction)
-    overlay = _with_joints(photo, row, sample) if sample.joints else _framed(_outlined(photo, row), sample.view)
+    if is_vain:  # the row's own region is not what was asked for
+        overlay = _framed(photo.copy(), sample.view)
+    else:
+        overlay = _with_joints(photo, row, sample) if sample.joints else _framed(_outlined(photo, row), sample.view)
     return Block([sample.source, sample.target, overlay], caption, sample.instruction)
 
 

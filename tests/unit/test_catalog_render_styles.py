@@ -303,7 +303,7 @@ def test_joint_names(render: Any) -> None:
     row = person(AIC)
     plain = " ".join(render(row, index).instruction for index in range(40))
     official = " ".join(render(row, index, joint_names="official").instruction for index in range(40))
-    assert "_" not in plain and "the head top" in plain
+    assert "_" not in plain and "the top of the head" in plain
     assert "the head_top" in official and "left_shoulder" in official and "left shoulder" not in official
     crowd = tuple("head" if name == "head top" else name for name in AIC)
     crowdpose = " ".join(render(person(crowd), index, joint_names="official").instruction for index in range(40))
