@@ -18,6 +18,13 @@ _SYSTEM_ERRORS = {
 _PIPE_CLOSED = 141  # as a shell has it: 128 + SIGPIPE
 
 
+def printable(text: str) -> str:
+    """A text from somebody's data with what would command the terminal escaped; line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
+
+
 def explain_system_error(error: OSError) -> str:
     """What the system refused, with what to do about it where that is known."""
     advice = _SYSTEM_ERRORS.get(error.errno or 0)
@@ -35,10 +42,10 @@ def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {printable(str(error))}\n")
         return 2
     except OSError as error:
-        sys.stderr.write(f"error: {explain_system_error(error)}\n")
+        sys.stderr.write(f"error: {printable(explain_system_error(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the same command again to go on\n")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from catalog.command_line import printable
 from catalog.schema import SCORE_NAMES
 
 _NUM_NAMED = 5
@@ -42,7 +43,7 @@ def in_words(explanation: dict[str, Any]) -> str:
 
 
 def _request_facts(request: dict[str, Any] | None) -> list[tuple[str, str | None]]:
-    """What a photo request says, as it was fetched: somebody else's text, which must not command the terminal."""
+    """What a photo request says, as it was fetched."""
     if request is None:
         return []
     names = {"page": "page", "asked": "request_text", "photo at": "photo", "result at": "result"}
@@ -55,11 +56,11 @@ def _request_facts(request: dict[str, Any] | None) -> list[tuple[str, str | None
 
 def _shortened(text: str) -> str | None:
     text = text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
-    return (text if text.isprintable() else repr(text)) or None
+    return " ".join(text.split()) or None
 
 
 def _facts(*facts: tuple[str, str | None]) -> list[str]:
-    return [f"  {name:<12} {text}" for name, text in facts if text]
+    return [f"  {name:<12} {printable(text)}" for name, text in facts if text]
 
 
 def _step_words(steps: list[dict[str, Any]]) -> str:
@@ -120,7 +121,7 @@ def _score_words(explanation: dict[str, Any]) -> list[str]:
     if scores is None:
         return ["Not scored."]
     if scores["reason"]:
-        return [f"Not scored: {scores['reason']} ({scores['detail']})."]
+        return [printable(f"Not scored: {scores['reason']} ({scores['detail']}).")]
     known = [(name, f"{scores[name]:.4f}") for name in SCORE_NAMES if scores[name] is not None]
     return ["Scores, by " + ", ".join(scores["backends"] or []), *(f"  {name:<24} {text}" for name, text in known)]
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from catalog.command_line import printable
 from catalog.counts import BuildCounts
 from catalog.decisions import Changes, Decision
 from catalog.mixes import MixSummary
@@ -123,10 +124,10 @@ def revocation(found: Revocation) -> str:
 def duplicates(found: Mapping[str, Any]) -> str:
     """Photos that occur twice, and those that are barred from training."""
     lines = [f"{found['num_photos']} photos, {len(found['unread'])} could not be read"]
-    lines += [f"  {digest[:12]}: {why}" for digest, why in found["unread"].items()]
+    lines += [f"  {digest[:12]}: {printable(why)}" for digest, why in found["unread"].items()]
     for kind in ("exact", "near"):
         lines.append(f"{kind} duplicates: {len(found[kind])}")
-        lines += ["  " + " = ".join(one["names"]) for one in found[kind]]
+        lines += ["  " + printable(" = ".join(one["names"])) for one in found[kind]]
     lines.append(f"barred: {len(found['barred'])}")
     lines += [f"  {digest[:12]} is or looks like {other[:12]}" for digest, other in found["barred"].items()]
     return "\n".join(lines)
@@ -147,4 +148,4 @@ def verification(found: Verification, deep: bool) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
