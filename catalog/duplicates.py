@@ -19,7 +19,7 @@ from catalog.manifests import read_manifest
 from catalog.perceptual_hash import difference_hash, near_hashes
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.roots import Roots, read_image_bytes
-from catalog.schema import PAIRS
+from catalog.schema import PAIRS, REQUESTS
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
 
@@ -39,18 +39,21 @@ class Photo:
     """`perceptual_hash.difference_hash`."""
     names: tuple[str, ...]
     """Where it occurs: "dataset: path"; more than one is an exact duplicate."""
+    groups: tuple[str, ...] = ()
+    """Digests of the photos that it belongs to: source, target and cut-outs of one photo are no duplicates."""
 
 
 def list_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[dict[str, Any]], Roots]:
-    """The distinct photos of usable pairs, by digest: ``image`` and ``names`` of each; and where they are here.
+    """The distinct photos of usable pairs, by digest: ``image``, ``names``, ``groups``; and where they are here.
 
     Raises:
         ShardError: no such build, or a torn shard.
     """
     manifests = [read_manifest(workspace, build) for build in builds]
-    paths = dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, "pairs"))
     with open_database() as connection:
-        open_table(connection, "pairs", list(paths), PAIRS)
+        for table, schema in (("pairs", PAIRS), ("requests", REQUESTS)):
+            paths = dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, table))
+            open_table(connection, table, list(paths), schema)
         rows = fetch_rows(connection, load_sql("photos"))
     roots = Roots.read(workspace.roots_path) if workspace.roots_path.exists() else Roots({})
     return rows, Roots({STORE_ROOT: workspace.data, **roots.folders})
@@ -71,7 +74,8 @@ def read_photos(workspace: Workspace, builds: Sequence[str]) -> tuple[list[Photo
             if isinstance(value, RowRejected):
                 unread[digest] = str(value)
             else:
-                photos.append(Photo(sha256=digest, hash=value, names=tuple(row["names"])))
+                found = {name: tuple(row[name]) for name in ("names", "groups")}
+                photos.append(Photo(sha256=digest, hash=value, **found))
     return photos, unread
 
 
@@ -88,11 +92,14 @@ def exact_duplicates(photos: Iterable[Photo]) -> list[Photo]:
 
 
 def near_duplicates(photos: Sequence[Photo], radius: int = NEAR_BITS) -> list[tuple[str, str]]:
-    """Digests of each two different photos whose hashes differ in at most ``radius`` bits, sorted."""
+    """Digests of each two photos of different groups whose hashes differ in at most ``radius`` bits, sorted."""
     hashes = _hashes(photos)
     pairs = near_hashes(hashes, hashes, radius)
     digests = [photo.sha256 for photo in photos]
-    return sorted({(digests[i], digests[j]) for i, j in pairs if digests[i] < digests[j]})
+    groups = [frozenset(photo.groups) for photo in photos]
+    return sorted(
+        {(digests[i], digests[j]) for i, j in pairs if digests[i] < digests[j] and groups[i].isdisjoint(groups[j])}
+    )
 
 
 def near_by_features(

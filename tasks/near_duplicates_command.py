@@ -69,7 +69,9 @@ def find_near(workspace: Workspace, build: str, embedder: Any, minimum: float = 
                 digests.append(digest)
                 features.append(answer)
         _show(f"{len(digests) + len(unread)} of {len(rows)} photos")
-    near = near_by_features(digests, np.stack(features), minimum) if features else []
+    groups = {row["image"]["sha256"]: frozenset(row["groups"]) for row in rows}
+    alike = near_by_features(digests, np.stack(features), minimum) if features else []
+    near = [(one, two) for one, two in alike if groups[one].isdisjoint(groups[two])]
     names, places = {row["image"]["sha256"]: row["names"] for row in rows}, {one: i for i, one in enumerate(digests)}
     return {
         "num_photos": len(rows),

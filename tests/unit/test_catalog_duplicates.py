@@ -26,11 +26,14 @@ from catalog.duplicates import (
 )
 from catalog.errors import ConfigError, MixError
 from catalog.images import encode_png
+from catalog.manifests import Manifest, write_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.perceptual_hash import difference_hash, distance, near_hashes
 from catalog.policies import Policy
 from catalog.roots import record_root
+from catalog.schema import REQUESTS
+from catalog.store import write_shard
 from catalog.workspace import HOME_VARIABLE, Workspace
 
 GONE = encode_png(data.rocket())
@@ -137,6 +140,42 @@ def test_members_of_a_tar_are_told_apart_and_copies_of_a_build_are_not(
     (photo,) = read_photos(workspace, ["build-ieiw"])[0]
     second = f"tars: shard.tar at {512 + len(data)}"
     assert set(photo.names) == {"drawn: copied", "other: copied", "tars: shard.tar at 512", second}
+
+
+def test_pictures_of_one_photo_are_no_duplicates_and_a_cut_photo_is_barred_whole(
+    workspace: Workspace, make_build: Any, make_pair: Any, tmp_path: Path
+) -> None:
+    """A photo request: source and target alike, the source cut out of a photo that a benchmark has in another size."""
+    whole = PHOTOS["coffee"]
+    cut = np.ascontiguousarray(whole[: whole.shape[0] // 2])
+    edited = cut.copy()
+    edited[:10, :10] = 255
+    images = {}
+    for name, pixels in (("whole", whole), ("cut", cut), ("edited", edited)):
+        data = encode_png(pixels)
+        (workspace.data / "x").mkdir(parents=True, exist_ok=True)
+        (workspace.data / "x" / name).write_bytes(data)
+        size = {"width": pixels.shape[1], "height": pixels.shape[0]}
+        images[name] = {"root": "store", "path": f"x/{name}", "offset": 0, "length": len(data)}
+        images[name] |= {"sha256": bytes_digest(data), **size}
+    record_root(workspace, "photo_request", workspace.data)
+    shown = {
+        side: images[name] | {"root": "photo_request"}
+        for side, name in (("source_image", "cut"), ("target_image", "edited"))
+    }
+    group = images["whole"]["sha256"]
+    pair = make_pair("p", dataset="photo_request", edit_type="photo_request", group_id=group, **shown)
+    manifest = make_build(workspace, [pair])
+    row = dict.fromkeys(REQUESTS.names) | {"result_id": "r-1", "photo_image": images["whole"]}
+    shard = write_shard(workspace, "requests", "0" * 32, lambda writer: [row], {"step": "by hand"})
+    write_manifest(workspace, Manifest("build-ieiw", {}, {**manifest.tables, "requests": [shard]}))
+    photos, unread = read_photos(workspace, ["build-ieiw"])
+    assert {photo.sha256 for photo in photos} == {image["sha256"] for image in images.values()} and not unread
+    assert near_duplicates(photos) == []
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "a.png").write_bytes(encode_png(_altered(whole)[1]))
+    (tmp_path / "barred.txt").write_text("\n".join(list_barred(tmp_path / "benchmark")))
+    assert group in barred_photos(photos, read_barred(tmp_path / "barred.txt"))
 
 
 def test_barred_images_are_known_again_by_digest_and_by_look(build: Workspace, tmp_path: Path) -> None:
