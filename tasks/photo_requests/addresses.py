@@ -27,6 +27,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _INNER = tuple(map(ipaddress.ip_network, ("fec0::/10", "64:ff9b:1::/48")))
 """Networks of one's own that `ipaddress` counts as global: site-local (RFC 3879), local translation (RFC 8215)."""
 
+_SLICE = 1.0  # seconds of one wait for bytes: then it is seen that the crawl is to stop
 _LOOK_UP = 10.0  # seconds: the system's resolver has no limit that can be set for one name
 
 Resolve = Callable[[str, int], list[str]]
@@ -83,18 +84,38 @@ def resolve_host(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+class Stopped(Exception):
+    """The crawl was told to stop: what was on its way is neither an answer nor a failure of its host."""
+
+
 class Deadline(threading.local):
     """When the work of the present thread must end: no server keeps it longer by sending a byte now and then."""
 
     at: float = float("inf")
     """`time.monotonic` seconds."""
 
+    def __init__(self, stopped: threading.Event | None = None) -> None:
+        """``stopped``, once set, ends the work of every thread."""
+        self.stopped = stopped or threading.Event()
+
     def left(self, timeout: float | None = None) -> float:
-        """Seconds left, at most ``timeout``; raises ReadTimeout where there are none."""
+        """Seconds left, at most ``timeout``.
+
+        Raises:
+            Stopped: there is to be no more work.
+            httpcore.ReadTimeout: there are none.
+        """
+        if self.stopped.is_set():
+            raise Stopped
         left = self.at - time.monotonic()
         if left <= 0:
             raise httpcore.ReadTimeout("the time is used up")
         return left if timeout is None else min(left, timeout)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, though the time of the work may be over. Raises Stopped."""
+        if self.stopped.wait(max(0.0, seconds)):
+            raise Stopped
 
 
 class CheckedNetwork(httpcore.NetworkBackend):
@@ -171,7 +192,13 @@ class _BoundedStream(httpcore.NetworkStream):
         self._stream, self._deadline = stream, deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.left(timeout))
+        end = time.monotonic() + self._deadline.left(timeout)
+        while True:
+            try:
+                return self._stream.read(max_bytes, self._deadline.left(min(_SLICE, max(end - time.monotonic(), 0.01))))
+            except httpcore.ReadTimeout:
+                if time.monotonic() >= end:
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, self._deadline.left(timeout))

@@ -212,6 +212,7 @@ class Collection:
             limits.connections,
             limits.host_connections,
             self._tell,
+            fetcher.stop,
         )
         return answers | fetched
 

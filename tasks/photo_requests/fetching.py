@@ -51,7 +51,8 @@ class Fetcher:
         self, parameters: FetchParameters, archive: Archive, opt_outs: OptOuts, resolve: Resolve = resolve_host
     ) -> None:
         self._parameters, self._archive, self._opt_outs = parameters, archive, opt_outs
-        self._deadline = Deadline()
+        self._stopped = threading.Event()
+        self._deadline = Deadline(self._stopped)
         self._network = CheckedNetwork(self._deadline, parameters.private_hosts, resolve)
         self._pace = HostPace(parameters.host_connections, parameters.host_rate, self._deadline)
         self._pool = httpcore.ConnectionPool(
@@ -65,6 +66,10 @@ class Fetcher:
         self._failures: Counter[str] = Counter()
         self._lock = threading.Lock()
 
+    def stop(self) -> None:
+        """End whatever is on its way, soon; nothing is recorded of it."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
@@ -75,6 +80,9 @@ class Fetcher:
         Args:
             address: URL as a list gives it.
             known: the answer on record, to be asked whether it still holds; it stays where the host cannot say.
+
+        Raises:
+            Stopped: `stop` was called.
         """
         self._deadline.at = time.monotonic() + self._parameters.timeout
         answer = Answer(address=address, fetched_at=utc_now())

@@ -41,7 +41,7 @@ class HostPace:
             with state.lock:
                 at = max(time.monotonic(), state.next_start)
                 state.next_start = at + max(self._interval, state.interval)
-            time.sleep(max(0.0, at - time.monotonic()))
+            self._deadline.sleep(at - time.monotonic())
             self._deadline.at += time.monotonic() - start
             yield
 

@@ -1,5 +1,6 @@
 """The archive: what was fetched stays, is asked for again only to learn whether it has changed, and fills no memory."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -80,3 +81,26 @@ def test_the_archive_is_held_by_one_and_forgets_what_was_not_committed(site, tmp
     torn.write_bytes(b"half")
     with archive.hold():
         assert not torn.exists()
+
+
+def test_a_crawl_that_is_stopped_waits_for_nobody_and_records_nothing_of_it(site, tmp_path):
+    """Ctrl-C while one host is silent and another has asked for a pause."""
+    pause = {"Retry-After": "20"}
+    site.pages |= {"/silent.png": Page(picture(), delay=20), "/paused.png": Page(status=503, headers=pause)}
+    site.pages["/quick.png"] = Page(picture(), delay=0.5)
+    fetcher, archive = make_fetcher(tmp_path, site, timeout=60.0), Archive(Workspace(tmp_path))
+    hosts = {"silent": "a.test", "paused": "b.test", "quick": "c.test"}
+    wanted = {name: site.url(f"/{name}.png", host) for name, host in hosts.items()}
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fetch_all(fetcher.fetch, wanted.values(), 3, 1, interrupt, fetcher.stop)
+    assert time.monotonic() - start < 8
+    assert {name: archive.find(address) is not None for name, address in wanted.items()} == {
+        "silent": False,
+        "paused": False,
+        "quick": True,
+    }
