@@ -9,7 +9,7 @@
     python -m catalog revoke --licence CC-BY-NC-2.0
     python -m catalog stats
     python -m catalog verify --deep
-    python -m catalog plan --steps 100:110 --batch 16
+    python -m catalog plan --steps 100:110
     python -m catalog export --format datasets --output exports/pairs
     python -m catalog clean
 
@@ -40,6 +40,7 @@ from catalog.policies import Policy
 from catalog.policy_diff import diff_policies, find_policy
 from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
 from catalog.roots import parse_roots
+from catalog.run_batches import batch_of_mix
 from catalog.verification import verify
 from catalog.waterfall import write_waterfall
 from catalog.workspace import Workspace
@@ -88,7 +89,7 @@ def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
     # The other decision is read first: it may have the name of the one to be made.
     other = read_manifest(workspace, decision_name(options.build, options.against)) if options.against else None
     policy = Policy.read(options.policy)
-    decision = decide(workspace, options.build, policy, options.threads, options.memory_limit)
+    decision = decide(workspace, options.build, policy, options.threads)
     if options.picture is not None:
         write_waterfall(decision, options.picture)
     if options.json:
@@ -195,7 +196,8 @@ def _verify(options: argparse.Namespace, workspace: Workspace) -> int:
 def _plan(options: argparse.Namespace, workspace: Workspace) -> int:
     first, last = _steps(options.steps)
     mix = options.mix or workspace.catalog / "mix.parquet"
-    rows = rows_of_steps(mix, first, last, options.batch)
+    given: int | None = options.batch
+    rows = rows_of_steps(mix, first, last, batch_of_mix(workspace, mix, options.run) if given is None else given)
     if options.json:
         for row in rows:
             _say(json.dumps(row))
@@ -220,10 +222,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plain = _options("--json", action="store_true", help="print JSON instead of tables")
-    engine = _options("--threads", type=int, help="cores to use (default: all); changes no byte of the result")
-    engine.add_argument(
-        "--memory-limit", metavar="SIZE", help="such as 4GB; beyond it, spill to TMPDIR (default: 80%% of memory)"
-    )
+    cores = _options("--threads", type=int, help="cores to use (default: all); changes no byte of the result")
+    engine = argparse.ArgumentParser(add_help=False, parents=[cores])
+    engine.add_argument("--memory-limit", metavar="SIZE", help="such as 4GB, then spill to TMPDIR (default: 80%%)")
     policy = _options("--policy", type=Path, default=_POLICY, help=f"policy file (default: {_shown(_POLICY)})")
 
     mix = commands.add_parser("mix", parents=[policy, engine, plain], help="write the sampling plan")
@@ -231,7 +232,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     mix.add_argument("--weights", type=Path, default=_WEIGHTS, help=f"mix file (default: {_shown(_WEIGHTS)})")
     mix.add_argument("--output", type=Path, help=_OUTPUT_HELP)
 
-    decision = commands.add_parser("decide", parents=[policy, engine, plain], help="apply a policy to a build")
+    decision = commands.add_parser("decide", parents=[policy, cores, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
     decision.add_argument("--against", metavar="POLICY", help="a policy decided before: show what changes")
     decision.add_argument("--picture", type=Path, metavar="FILE", help="also draw the waterfall into this PNG file")
@@ -278,7 +279,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     plan = commands.add_parser("plan", parents=[plain], help="which rows a training run saw")
     plan.add_argument("--steps", required=True, metavar="A:B", help="steps from 0, B excluded: 10000:10100")
-    plan.add_argument("--batch", required=True, type=int, help="samples per optimizer update, over all ranks")
+    size = plan.add_mutually_exclusive_group()
+    size.add_argument("--batch", type=int, help="samples per optimizer update (default: as the mix's runs have it)")
+    size.add_argument("--run", metavar="NAME", help="of a run below runs/: its batch, where several differ")
     plan.add_argument("--mix", type=Path, help="mix file (default: catalog/mix.parquet of the workspace)")
     plan.add_argument("--limit", type=int, default=50, help="rows to print (default: %(default)s)")
     return parser.parse_args(arguments)

@@ -3,30 +3,31 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from math import floor
 from pathlib import Path
 from typing import Any
 
-import duckdb
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from catalog.candidates import KINDS, OutOfOrder, list_stretches
 from catalog.digests import value_digest
 from catalog.errors import PolicyError, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest, write_manifest
-from catalog.parquet_streams import write_stream
-from catalog.policies import Condition, Policy
-from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_statement, stream_batches
-from catalog.reasons import Reason
+from catalog.parquet_streams import Layout, read_ending, write_stream
+from catalog.policies import Policy
+from catalog.queries import count_threads, fetch_rows, load_sql, open_database, open_table
 from catalog.revocation import revoked_pairs
-from catalog.schema import PAIRS, SCORE_NAMES, SCORES, VERDICTS
-from catalog.store import read_entry, read_metadata, shard_key
+from catalog.schema import PAIRS, VERDICTS
+from catalog.score_checks import require_references, require_scores
+from catalog.store import read_entry, read_metadata, read_shard, shard_key
+from catalog.text_keys import text_keys
+from catalog.verdicts import find_thresholds, in_order, judge
 from catalog.workspace import Workspace
 
 _ROW_GROUP = 65536
-_NEED_REFERENCES = {"source_quality", "target_quality"}
-"""Scores that are null without photos in the table ``references``."""
+_WORDS = (*KINDS, "condition", "score", "threshold")
+_LAYOUT = Layout(statistics=(), dictionary=_WORDS, plain=("pair_id",))  # ids hardly get smaller, and are read often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,6 @@ def decide(
     build: str,
     policy: Policy,
     threads: int | None = None,
-    memory_limit: str | None = None,
     on_record: bool = True,
 ) -> Decision:
     """Give every pair of a build its verdict, unless that is done, and point the decision's manifest at it.
@@ -113,22 +113,25 @@ def decide(
     parameters = {"policy": policy.as_dict(), "inputs": inputs, **withdrawn}
     key = shard_key("decide", parameters, [], [])
     path = workspace.table_path("verdicts", key)
-    made = not path.exists()
-    with open_database(threads, memory_limit) as connection:
-        if made:
-            _write_verdicts(connection, workspace, source, policy, path, parameters, revoked)
-        open_table(connection, "verdicts", [path], VERDICTS)
-        waterfall = _waterfall(fetch_rows(connection, load_sql("verdict_counts")), policy)
+    made, digest = not path.exists(), _known_digest(workspace, decision_name(build, policy.name), key)
+    if made:
+        digest = _write_verdicts(workspace, source, policy, path, parameters, revoked, count_threads(threads))
+    counts = read_ending(path)["counts"]
     thresholds = read_metadata(path)["thresholds"]
     manifest = Manifest(
         name=decision_name(build, policy.name),
         parameters={**parameters, "build": build, "thresholds": thresholds},
-        tables={"verdicts": [read_entry(workspace, "verdicts", key)]},
+        tables={"verdicts": [read_entry(workspace, "verdicts", key, digest)]},
     )
     if on_record:
         write_manifest(workspace, manifest)
     return Decision(
-        build=build, policy=policy, manifest=manifest, thresholds=thresholds, waterfall=waterfall, made=made
+        build=build,
+        policy=policy,
+        manifest=manifest,
+        thresholds=thresholds,
+        waterfall=_waterfall(counts, policy),
+        made=made,
     )
 
 
@@ -165,30 +168,66 @@ def compare(workspace: Workspace, first: Manifest, second: Manifest) -> Changes:
 
 
 def _write_verdicts(
-    connection: duckdb.DuckDBPyConnection,
     workspace: Workspace,
     source: Manifest,
     policy: Policy,
     path: Path,
     parameters: dict[str, Any],
     revoked: list[str],
-) -> None:
-    open_table(connection, "pairs", source.paths(workspace, "pairs"), PAIRS)
-    open_table(connection, "scores", source.paths(workspace, "scores"), SCORES)
-    connection.register("revoked", pa.table({"pair_id": pa.array(revoked, pa.string())}))
-    withdrawn = f"CASE WHEN p.pair_id IN (SELECT pair_id FROM revoked) THEN '{Reason.REVOKED}' END"
-    reason = f"coalesce(p.reason, {withdrawn})" if revoked else "p.reason"
-    sql = load_sql("candidates").replace("{scores}", _score_columns()).replace("{reason}", reason)
-    run_statement(connection, sql)
-    _require_scores(connection, source, policy)
-    _require_references(connection, source, policy)
-    thresholds = {item.name: _threshold(connection, item) for item in policy.conditions}
+    threads: int,
+) -> str:
+    """Write the verdicts to ``path``; returns the file's digest."""
+    require_scores(workspace, source, policy)
+    require_references(workspace, source, policy)
     num_rows = sum(shard.num_rows for shard in source.tables["pairs"])
-    # A verdict has no reason of its own, so every row is usable.
-    footer: dict[str, Any] = {"step": "decide", "num_rows": num_rows, "num_usable": num_rows}
-    footer |= {**parameters, "thresholds": thresholds}
-    batches = _distinct(_verdicts(connection, policy, thresholds), source.name)
-    write_stream(path, "verdicts", VERDICTS, batches, footer, _ROW_GROUP)
+    withdrawn = pa.array(revoked, pa.string())
+
+    def write(ordered: bool) -> str:
+        stretches = list_stretches(workspace, source, ordered)
+        thresholds = find_thresholds(stretches, policy, withdrawn, threads)
+        # A verdict has no reason of its own, so every row is usable.
+        footer: dict[str, Any] = {"step": "decide", "num_rows": num_rows, "num_usable": num_rows}
+        footer |= {**parameters, "thresholds": thresholds}
+        judged = in_order(lambda stretch: judge(stretch, policy, thresholds, withdrawn), stretches, threads)
+        counts: Counter[tuple[str | None, bool]] = Counter()
+        tables = _counted(_distinct(judged, workspace, source), counts)
+        return write_stream(
+            path, "verdicts", VERDICTS, tables, footer, _ROW_GROUP, _LAYOUT, lambda: {"counts": _count_rows(counts)}
+        )
+
+    try:
+        return write(ordered=True)
+    except OutOfOrder:
+        return write(ordered=False)
+
+
+def _known_digest(workspace: Workspace, decision: str, key: str) -> str | None:
+    """The digest of verdicts that the decision on record lists; None: it lists others, or there is none."""
+    if decision not in list_manifests(workspace):
+        return None
+    try:
+        shards = read_manifest(workspace, decision).tables["verdicts"]
+    except ShardError:  # of another version of the schema: the decision is about to be replaced
+        return None
+    return next((shard.sha256 for shard in shards if shard.key == key), None)
+
+
+def _counted(tables: Iterable[pa.Table], counts: Counter[tuple[str | None, bool]]) -> Iterator[pa.Table]:
+    """The same tables; ``counts`` gets what rejects how many pairs, and whether it is a condition of the policy."""
+    for table in tables:
+        found = table.select(["condition"]).append_column("by_policy", table.column("score").is_valid())
+        for row in found.group_by(["condition", "by_policy"]).aggregate([([], "count_all")]).to_pylist():
+            counts[row["condition"], row["by_policy"]] += row["count_all"]
+        yield table
+
+
+def _count_rows(counts: Counter[tuple[str | None, bool]]) -> list[dict[str, Any]]:
+    """As `verdict_counts.sql` gives them: a row per condition or reason, reasons in alphabetical order."""
+    names = sorted({name for name, _ in counts}, key=lambda name: (name is None, name or ""))
+    return [
+        {"condition": name, "by_policy": (name, True) in counts, "num_pairs": counts[name, True] + counts[name, False]}
+        for name in names
+    ]
 
 
 def _revoked_here(workspace: Workspace, source: Manifest) -> list[str]:
@@ -203,118 +242,34 @@ def _revoked_here(workspace: Workspace, source: Manifest) -> list[str]:
         return [row["pair_id"] for row in fetch_rows(connection, sql)]
 
 
-def _score_columns() -> str:
-    return ", ".join(f"CASE WHEN isfinite(s.{name}) THEN s.{name} END AS {name}" for name in SCORE_NAMES)
-
-
-def _value(condition: Condition) -> str:
-    """SQL of what the condition looks at; names were checked against `schema.SCORE_NAMES`."""
-    assert set(condition.scores) <= set(SCORE_NAMES), condition.scores
-    first, *second = condition.scores
-    return f"abs({first} - {second[0]})" if second else first
-
-
-def _is_about(condition: Condition, parameter: str) -> str:
-    if condition.edit_types is None:
-        return "vision_task IS NOT DISTINCT FROM 'image_editing'"
-    return f"coalesce(list_contains(${parameter}, edit_type), false)"
-
-
-def _edit_types(policy: Policy) -> dict[str, list[str]]:
-    pairs = enumerate(policy.conditions, start=1)
-    return {f"edit_types_{i}": list(item.edit_types) for i, item in pairs if item.edit_types is not None}
-
-
-def _covered(policy: Policy) -> str:
-    about = [_is_about(item, f"edit_types_{i}") for i, item in enumerate(policy.conditions, start=1)]
-    return " OR ".join(about) or "false"
-
-
-def _require_scores(connection: duckdb.DuckDBPyConnection, source: Manifest, policy: Policy) -> None:
-    if source.tables.get("scores"):
+def _distinct(
+    judged: Iterable[tuple[pa.Table, NDArray[np.uint64]]], workspace: Workspace, source: Manifest
+) -> Iterator[pa.Table]:
+    """The verdicts, with the promise at their end that no pair_id comes twice, nor a key."""
+    parts = []
+    for table, keys in judged:
+        parts.append(keys)
+        yield table
+    keys = np.concatenate([np.zeros(0, np.uint64), *parts])
+    keys.sort()
+    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    if not len(twice):
         return
-    sql = f"SELECT count(*) AS num_pairs FROM candidates WHERE own_reason IS NULL AND ({_covered(policy)})"
-    num_pairs = fetch_rows(connection, sql, **_edit_types(policy))[0]["num_pairs"]
-    if num_pairs:
-        raise PolicyError(
-            f"policy {policy.name!r} looks at scores of {num_pairs} pairs, and build {source.name!r} has none: "
-            "run its scoring step first"
-        )
-
-
-def _require_references(connection: duckdb.DuckDBPyConnection, source: Manifest, policy: Policy) -> None:
-    """Refuse conditions on quality where none could be measured: they would reject everything for a missing number."""
-    references = source.tables.get("references")
-    if not references or any(shard.num_rows for shard in references):
-        return
-    asked = [item for item in policy.conditions if set(item.scores) & _NEED_REFERENCES]
-    about = " OR ".join(_is_about(item, f"edit_types_{i}") for i, item in enumerate(asked, start=1))
-    types = {f"edit_types_{i}": list(item.edit_types) for i, item in enumerate(asked, start=1) if item.edit_types}
-    sql = f"SELECT count(*) AS num_pairs FROM candidates WHERE own_reason IS NULL AND ({about or 'false'})"
-    num_pairs = fetch_rows(connection, sql, **types)[0]["num_pairs"]
-    if num_pairs:
-        raise PolicyError(
-            f"policy {policy.name!r} asks for the quality of {num_pairs} pairs "
-            f"({', '.join(one.name for one in asked)}), and build {source.name!r} has no photo of its train split to "
-            "measure it against: all its pictures were generated, or nobody knows; add a source of photos to the "
-            "profile and build again, or decide by a policy without those conditions, such as "
-            "infra/policies/aesthetics.toml"
-        )
-
-
-def _threshold(connection: duckdb.DuckDBPyConnection, condition: Condition) -> float | None:
-    """The condition's threshold. A quantile q over n values: floor(q n) of them lie beyond it, ties aside."""
-    if condition.quantile is None:
-        return condition.fixed_threshold
-    types = {} if condition.edit_types is None else {"edit_types": list(condition.edit_types)}
-    usable = f"own_reason IS NULL AND score_reason IS NULL AND {_is_about(condition, 'edit_types')}"
-    values = f"SELECT {_value(condition)} AS value FROM candidates WHERE {usable}"
-    counted = fetch_rows(connection, f"SELECT count(value) AS num_values FROM ({values})", **types)
-    num_values = counted[0]["num_values"]
-    if num_values == 0:
-        return None
-    skip = floor(Fraction(str(condition.quantile)) * num_values)
-    order = "ASC" if condition.wants_large else "DESC"
-    sql = f"SELECT value FROM ({values}) WHERE value IS NOT NULL ORDER BY value {order} LIMIT 1 OFFSET $skip"
-    threshold: float = fetch_rows(connection, sql, **types, skip=skip)[0]["value"]
-    return threshold
-
-
-def _verdicts(
-    connection: duckdb.DuckDBPyConnection, policy: Policy, thresholds: dict[str, float | None]
-) -> Iterator[pa.RecordBatch]:
-    failed, values = ["WHEN false THEN 0"], ["WHEN 0 THEN NULL::DOUBLE"]
-    for i, item in enumerate(policy.conditions, start=1):
-        relation = ">=" if item.wants_large else "<="
-        holds = f"coalesce({_value(item)} {relation} ($thresholds::DOUBLE[])[{i}], false)"
-        failed.append(f"WHEN {_is_about(item, f'edit_types_{i}')} AND NOT {holds} THEN {i}")
-        values.append(f"WHEN {i} THEN {_value(item)}")
-    sql = load_sql("verdicts").replace("{covered}", _covered(policy))
-    sql = sql.replace("{failed}", " ".join(failed)).replace("{values}", " ".join(values))
-    return stream_batches(
-        connection,
-        sql,
-        _ROW_GROUP,
-        names=[item.name for item in policy.conditions],
-        looks_at=[item.looks_at for item in policy.conditions],
-        thresholds=[thresholds[item.name] for item in policy.conditions],
-        **_edit_types(policy),
-    )
-
-
-def _distinct(batches: Iterable[pa.RecordBatch], build: str) -> Iterator[pa.RecordBatch]:
-    """The same batches, sorted by pair_id, with the promise that no pair_id comes twice."""
-    last = pa.array([], VERDICTS.field("pair_id").type)
-    for batch in batches:
-        ids = pa.concat_arrays([last, batch.column("pair_id")])
-        twice = ids[1:].filter(pc.equal(ids[1:], ids[:-1]))
-        if len(twice):
+    found: set[str] = set()
+    for path in source.paths(workspace, "pairs"):
+        ids = read_shard(path, ["pair_id"]).column("pair_id").combine_chunks()
+        ids = ids.filter(pa.array(np.isin(text_keys(ids), twice[:1])))
+        again = found & set(ids.to_pylist()) or len(set(ids.to_pylist())) < len(ids)
+        found.update(ids.to_pylist())
+        if again:
             raise ShardError(
-                f"a pair_id must be unique in a build. {twice[0].as_py()!r} comes twice in the pairs or scores of "
-                f"{build!r}: build it again"
+                f"a pair_id must be unique in a build. {ids[0].as_py()!r} comes twice in the pairs of "
+                f"{source.name!r}: build it again"
             )
-        yield batch
-        last = ids[-1:]
+    raise ShardError(
+        f"two pairs must not share a key, but {' and '.join(sorted(found))} of build {source.name!r} do, by chance: "
+        "split its sources over two builds, or rename a dataset"
+    )
 
 
 def _waterfall(rows: list[dict[str, Any]], policy: Policy) -> tuple[Stage, ...]:

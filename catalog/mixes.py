@@ -1,35 +1,35 @@
 """The mix: builds, a policy and a mix file give ``mix.parquet``, the sampling plan and the trainer's only input.
 
-A pure function of the accepted pairs, the weights and the seed: draws and order come from MD5 hashes of pair
-ids, so threads, machine and shard layout do not matter, and new pairs leave the order of the others as it was.
+A pure function of the accepted pairs, the weights and the seed: draws and order come from numbers that a pair's id
+and the seed decide, so threads, machine and shard layout do not matter, and new pairs leave the order of the others
+as it was.
 A weight of 2.3 means two whole passes and 30 % of the pairs once more (paper section 4.1 and table 1 give
 effective sample counts; the official code repeats and thins datasets likewise).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from catalog.decisions import Decision, decide
-from catalog.duplicates import photos_that_look_barred
 from catalog.errors import MixError
 from catalog.manifests import Manifest, read_manifest
 from catalog.mix_amounts import count_draws
+from catalog.mix_draws import draw_pairs
+from catalog.mix_inputs import name_some, open_inputs
 from catalog.mix_plans import MixPlan, MixSource
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import Layout, write_stream
 from catalog.policies import Policy
-from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query, run_statement, stream_batches
+from catalog.queries import fetch_rows, load_sql, open_database, run_query, stream_batches
 from catalog.roots import share_roots
-from catalog.schema import MIX, PAIRS, SPLITS, VERDICTS
+from catalog.schema import MIX, SPLITS
 from catalog.workspace import Workspace
 
 ROW_GROUP = 4096
 """Rows that a reader of the mix decompresses at once."""
-_NUM_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,66 +105,21 @@ def build_mix(
     """
     if not builds or len(set(builds)) < len(builds):
         raise MixError(f"a mix needs one or more builds, each named once. Got {', '.join(builds) or 'none'}")
-    decisions = [decide(workspace, build, policy, threads, memory_limit) for build in builds]
+    decisions = [decide(workspace, build, policy, threads) for build in builds]
     with open_database(threads, memory_limit) as connection:
-        _open_inputs(connection, workspace, decisions, plan)
+        open_inputs(connection, workspace, decisions, plan)
         summary = _count(connection, plan, output)
-        run_query(
-            connection,
-            "mix_quotas",
-            ordinals=list(range(len(plan.sources))),
-            passes=[source.drawn // max(1, source.train) for source in summary.sources],
-            remainders=[source.drawn % max(1, source.train) for source in summary.sources],
-        )
-        run_query(connection, "mix_draws", seed=str(plan.seed))
-        share_roots(workspace, (row["root"] for row in fetch_rows(connection, load_sql("mix_roots"))), output.parent)
+        counts = [(source.train, source.drawn) for source in summary.sources]
+        draw_pairs(connection, plan.seed, *zip(*counts, strict=True))
+        share_roots(workspace, _roots(connection), output.parent)
         batches = stream_batches(connection, load_sql("mix_rows"), ROW_GROUP)
         footer = _footer(workspace, decisions, policy, plan, summary)
-        write_stream(output, "mix", MIX, batches, footer, ROW_GROUP)
+        write_stream(output, "mix", MIX, batches, footer, ROW_GROUP, Layout(statistics=("position",)))
     return summary
 
 
-def _open_inputs(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, decisions: Sequence[Decision], plan: MixPlan
-) -> None:
-    manifests = [read_manifest(workspace, decision.build) for decision in decisions]
-    # Builds may share shards; a shard is content, so it counts once.
-    pairs = dict.fromkeys(path for manifest in manifests for path in manifest.paths(workspace, "pairs"))
-    verdicts = dict.fromkeys(path for one in decisions for path in one.manifest.paths(workspace, "verdicts"))
-    open_table(connection, "pairs", list(pairs), PAIRS)
-    open_table(connection, "verdicts", list(verdicts), VERDICTS)
-    if len(decisions) == 1:  # `decide` has seen to it that ids are unique
-        run_statement(connection, "CREATE TEMP TABLE repeated_pairs (pair_id VARCHAR)")
-    else:
-        run_query(connection, "repeated_pairs")
-        _refuse_conflicts(connection)
-    run_query(connection, "usable_pairs")
-    run_query(connection, "held_out_groups")
-    if plan.barred:
-        builds = [decision.build for decision in decisions]
-        barred = sorted({*plan.barred, *photos_that_look_barred(workspace, builds, plan.barred_looks)})
-        connection.register("barred_digests", pa.table({"sha256": barred}))
-        run_query(connection, "barred_pairs")
-    else:
-        run_statement(connection, "CREATE TEMP TABLE barred_pairs (pair_id VARCHAR)")
-    run_query(connection, "mix_candidates")
-    columns = ("name", "dataset", "vision_task", "edit_type")
-    table = {key: pa.array([getattr(one, key) for one in plan.sources], pa.string()) for key in columns}
-    ordinals = pa.array(range(len(plan.sources)), pa.int32())
-    connection.register("mix_sources", pa.table({"ordinal": ordinals, **table}))
-
-
-def _refuse_conflicts(connection: duckdb.DuckDBPyConnection) -> None:
-    ids = [row["pair_id"] for row in fetch_rows(connection, load_sql("conflicting_pairs"))]
-    if ids:
-        raise MixError(
-            f"a pair_id must stand for one pair in all builds of a mix. Different pairs are called {_some(ids)}: "
-            "mix the builds one at a time, or rename a dataset"
-        )
-
-
 def _count(connection: duckdb.DuckDBPyConnection, plan: MixPlan, output: Path) -> MixSummary:
-    run_query(connection, "mix_tally", seed=str(plan.seed))
+    run_query(connection, "mix_tally")
     run_query(connection, "mix_members")
     rows = fetch_rows(connection, load_sql("mix_counts"))
     if unknown := sorted({str(row["split"]) for row in rows} - set(SPLITS)):
@@ -219,7 +174,7 @@ def _refuse_unfed(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
             empty.append(f"{source.name} ({count.available} pairs, {count.accepted} accepted, 0 in train)")
     if empty:
         raise MixError(
-            f"a source of the mix must have pairs to train on. None in: {_some(empty)}; mend its filter, "
+            f"a source of the mix must have pairs to train on. None in: {name_some(empty)}; mend its filter, "
             "build its data, or set allow_empty = true"
         )
 
@@ -232,6 +187,12 @@ def _refuse_empty(plan: MixPlan, counts: Sequence[SourceCount]) -> None:
         raise MixError(
             f"mix {plan.name!r} draws no training sample: build more data, loosen the policy or raise weights"
         )
+
+
+def _roots(connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """Names of the roots that the mix's images are in; nothing is read before the first is asked for."""
+    for row in fetch_rows(connection, load_sql("mix_roots")):
+        yield row["root"]
 
 
 def _footer(
@@ -264,8 +225,3 @@ def _footer(
         "num_rows": num_rows,
         "num_usable": num_rows,
     }
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NUM_NAMED} more" if len(names) > _NUM_NAMED else ""
-    return ", ".join(names[:_NUM_NAMED]) + more

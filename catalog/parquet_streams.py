@@ -6,9 +6,12 @@ with ``page_checksum_verification`` notices a changed byte before it becomes a c
 
 import hashlib
 import io
+import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +20,53 @@ import pyarrow.parquet as pq
 
 from catalog.digests import bytes_digest, canonical_json
 from catalog.durable import claim, publish, write_all
-from catalog.errors import MixError
+from catalog.errors import MixError, ShardError
 from catalog.schema import SCHEMA_VERSION
 from catalog.store import METADATA_KEY
 
 _DATA_KEY = "ieiw.data_sha256"
+_END_KEY = "ieiw.at_end"
 _REMEDY = "make it anew with `python -m catalog mix`, or copy it again"
 _TAIL = 8  # length of the footer, magic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How columns lie in the file; their values are the same in any."""
+
+    statistics: Sequence[str] | None = None
+    """Columns with minima and maxima in the footer, which every reader reads; None: all."""
+    dictionary: Sequence[str] | None = None
+    """Columns that are tried as dictionaries; None: all."""
+    plain: Sequence[str] = ()
+    """Columns that are not compressed."""
+
+    def options(self, schema: pa.Schema) -> dict[str, Any]:
+        """Arguments of pyarrow's ParquetWriter."""
+        kept = True if self.statistics is None else list(self.statistics)
+        tried = True if self.dictionary is None else list(self.dictionary)
+        squeezed: Any = "zstd"
+        if self.plain:
+            squeezed = {name: "none" if name in self.plain else "zstd" for name in schema.names}
+        return {"compression": squeezed, "write_statistics": kept, "use_dictionary": tried}
 
 
 def write_stream(
     path: Path,
     table: str,
     schema: pa.Schema,
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[pa.RecordBatch | pa.Table],
     metadata: Mapping[str, Any],
     row_group_size: int,
-    statistics: Sequence[str] | None = None,
-) -> None:
+    layout: Layout | None = None,
+    at_end: Callable[[], Mapping[str, Any]] | None = None,
+) -> str:
     """Write ``batches`` to ``path`` in row groups of exactly ``row_group_size`` rows; replaces what was there.
 
     Memory stays at about two row groups. ``metadata`` (JSON values) goes into the footer beside the table's name, and
-    with it the SHA-256 of everything before the footer, so that the footer alone stands for the whole file. Minima
-    and maxima are kept of the columns in ``statistics`` (None: of all): a large file's footer is read by every reader.
+    with it the SHA-256 of everything before the footer, so that the footer alone stands for the whole file. Tables may
+    bring columns of text as dictionaries, which is quicker to write; read again they are text. ``at_end`` gives what
+    is known of the rows when all are written, for `read_ending`. Returns the file's SHA-256.
 
     Raises:
         OSError: disk full, folder not writable; nothing half-written stays.
@@ -48,13 +75,34 @@ def write_stream(
     schema = schema.with_metadata({METADATA_KEY: canonical_json(footer).encode()})
     with claim(path) as descriptor:
         file = _ClaimedFile(descriptor)
-        kept = True if statistics is None else list(statistics)
-        options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "write_statistics": kept}
-        with pq.ParquetWriter(file, schema, **options) as writer:
-            for group in regroup(batches, schema, row_group_size):
+        groups = regroup(batches, schema, row_group_size)
+        first = next(groups, schema.empty_table())
+        options = (layout or Layout()).options(schema)
+        # Arrow's own schema would bring dictionaries back as such.
+        options |= {"write_page_checksum": True, "store_schema": first.schema.equals(schema)}
+        with pq.ParquetWriter(file, first.schema.with_metadata(schema.metadata), **options) as writer:
+            for group in chain([first] if len(first) else [], groups):
                 writer.write_table(group, row_group_size=row_group_size)
+            if not options["store_schema"]:  # its metadata went with it
+                writer.add_key_value_metadata(schema.metadata)
+            if at_end is not None:
+                writer.add_key_value_metadata({_END_KEY: canonical_json(at_end())})
             writer.add_key_value_metadata({_DATA_KEY: file.digest()})
         publish(descriptor, path)
+        return file.digest()
+
+
+def read_ending(path: Path) -> dict[str, Any]:
+    """What ``at_end`` of `write_stream` gave.
+
+    Raises:
+        ShardError: torn, or written without.
+    """
+    try:
+        ending: dict[str, Any] = json.loads((pq.read_metadata(path).metadata or {})[_END_KEY.encode()])
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ShardError(f"{path} is torn ({error}): delete it and make it again") from error
+    return ending
 
 
 def mix_digest(path: Path) -> str:
@@ -112,24 +160,36 @@ def reading_mix(path: Path) -> Iterator[None]:
         raise MixError(f"{path} is torn or not Parquet ({what}): {_REMEDY}") from error
 
 
-def regroup(batches: Iterable[pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+def regroup(batches: Iterable[pa.RecordBatch | pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
     """The same rows in tables of exactly ``size`` rows (the last may be shorter), each in one chunk.
 
-    Parquet pages depend on the chunks that they are written from, so the chunks must not depend on the engine.
+    Parquet pages depend on the chunks that they are written from, so the chunks must not depend on the engine. A
+    column that comes as a dictionary stays one.
     """
     pending: list[pa.Table] = []
     num_pending = 0
     for batch in batches:
-        pending.append(pa.Table.from_batches([batch]).cast(schema))
+        pending.append(_typed(batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch]), schema))
         num_pending += batch.num_rows
         if num_pending >= size:
             rows = pa.concat_tables(pending)
             whole = num_pending - num_pending % size
             for start in range(0, whole, size):
-                yield rows.slice(start, size).combine_chunks()
+                yield _in_one(rows.slice(start, size))
             pending, num_pending = [rows.slice(whole)], num_pending - whole
     if num_pending:
-        yield pa.concat_tables(pending).combine_chunks()
+        yield _in_one(pa.concat_tables(pending))
+
+
+def _typed(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    kept = [
+        found if pa.types.is_dictionary(found.type) else field for found, field in zip(rows.schema, schema, strict=True)
+    ]
+    return rows.cast(pa.schema(kept))
+
+
+def _in_one(rows: pa.Table) -> pa.Table:
+    return rows.unify_dictionaries().combine_chunks()
 
 
 class _ClaimedFile(io.RawIOBase):

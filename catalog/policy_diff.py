@@ -72,7 +72,7 @@ def diff_policies(
         ShardError: no such build, or a torn shard.
         PolicyError: the build has pairs that a policy looks at, and no scores.
     """
-    decisions = [decide(workspace, build, policy, threads, memory_limit, on_record=False) for policy in (first, second)]
+    decisions = [decide(workspace, build, policy, threads, on_record=False) for policy in (first, second)]
     manifests = [decision.manifest for decision in decisions]
     with open_database(threads, memory_limit) as connection:
         for name, manifest in zip(("before", "after"), manifests, strict=True):

@@ -3,6 +3,7 @@
 Large sorts and joins spill into the system's temporary folder (``TMPDIR``), which is removed with the database.
 """
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -41,13 +42,10 @@ def open_database(threads: int | None = None, memory_limit: str | None = None) -
         ConfigError: an option is not valid, or the query does not fit into the memory limit.
         ShardError: a Parquet file that a query reads is torn.
     """
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads must be at least 1. Got {threads}")
+    num_threads = count_threads(threads)
     # DuckDB makes this folder when it first spills: a killed process that did not leaves nothing.
     spill = Path(tempfile.gettempdir()) / f"ieiw-spill-{secrets.token_hex(8)}"
-    config: dict[str, Any] = {"temp_directory": str(spill), "preserve_insertion_order": False}
-    if threads is not None:
-        config["threads"] = threads
+    config: dict[str, Any] = {"temp_directory": str(spill), "preserve_insertion_order": False, "threads": num_threads}
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
     try:
@@ -66,6 +64,13 @@ def open_database(threads: int | None = None, memory_limit: str | None = None) -
     finally:
         connection.close()
         shutil.rmtree(spill, ignore_errors=True)
+
+
+def count_threads(threads: int | None) -> int:
+    """The cores to use: as many as asked for, or all. Raises ConfigError for less than one."""
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1. Got {threads}")
+    return threads or os.cpu_count() or 1
 
 
 @cache

@@ -22,7 +22,7 @@ Bytes of images are never in Parquet: an ``image`` column says where they are.
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Part of every content key: a change of any table makes new shards."""
 
 IMAGE = pa.struct(
@@ -245,6 +245,14 @@ REFERENCES = pa.schema(
 VERDICTS = pa.schema(
     [
         ("pair_id", pa.string()),
+        ("pair_key", pa.uint64()),  # text_keys.text_keys of pair_id: no other pair of the build has it
+        ("group_key", pa.uint64()),  # of group_id; null where that is
+        ("donor_key", pa.uint64()),  # of the donor's group_id
+        ("dataset", pa.string()),
+        ("vision_task", pa.string()),
+        ("edit_type", pa.string()),
+        ("split", pa.string()),
+        ("usable", pa.bool_()),  # the pair has no reason of its own
         ("accepted", pa.bool_()),
         ("condition", pa.string()),  # the first condition that failed; or the pair's or score's own reason
         ("score", pa.string()),  # what the condition looks at
@@ -252,6 +260,7 @@ VERDICTS = pa.schema(
         ("threshold", pa.float64()),
     ]
 )
+"""What a mix needs to know of every pair is copied here, so that it reads the rows of ``pairs`` that it draws alone."""
 
 MIX = pa.schema(
     [

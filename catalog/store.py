@@ -166,8 +166,8 @@ def write_shard(workspace: Workspace, table: str, key: str, produce: Produce, me
     return read_entry(workspace, table, key)
 
 
-def read_entry(workspace: Workspace, table: str, key: str) -> Shard:
-    """Describe a committed shard from its file."""
+def read_entry(workspace: Workspace, table: str, key: str, sha256: str | None = None) -> Shard:
+    """Describe a committed shard from its file; ``sha256`` of the file, where that is known."""
     path = workspace.table_path(table, key)
     metadata = read_metadata(path)
     for file, expected in files_beside(workspace, table, key, metadata).items():
@@ -181,7 +181,7 @@ def read_entry(workspace: Workspace, table: str, key: str) -> Shard:
         table=table,
         key=key,
         path=path.relative_to(workspace.catalog).as_posix(),
-        sha256=file_digest(path),
+        sha256=sha256 or file_digest(path),
         num_rows=metadata["num_rows"],
         num_usable=metadata["num_usable"],
     )
@@ -212,14 +212,17 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """All rows of a shard; of its columns those that are named, or all.
+def read_shard(path: Path, columns: Sequence[str] | None = None, dictionary: Sequence[str] = ()) -> pa.Table:
+    """All rows of a shard; of its columns those that are named, or all; those in ``dictionary`` as dictionaries.
 
     Raises:
         ShardError: the file is missing, torn, or has other columns than its table.
     """
     file = _open(path)
     try:
+        if dictionary:
+            options: dict[str, Any] = {"read_dictionary": list(dictionary), "page_checksum_verification": True}
+            file = pq.ParquetFile(path, metadata=file.metadata, **options)
         return file.read(columns=columns and list(columns))
     except (pa.ArrowException, OSError) as error:  # Arrow gives OSError for pages that it cannot decompress
         raise _unreadable(path, error) from error
@@ -246,7 +249,8 @@ def _open(path: Path) -> pq.ParquetFile:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
-    if not file.schema_arrow.equals(TABLES[table], check_metadata=False):
+    # Other writers declare columns that cannot be null: no matter.
+    if file.schema_arrow.names != TABLES[table].names or file.schema_arrow.types != TABLES[table].types:
         raise ShardError(f"{path} has other columns than table {table!r} of schema {SCHEMA_VERSION}")
     return file
 

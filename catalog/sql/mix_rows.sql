@@ -1,6 +1,6 @@
--- The mix: one row per draw, ready for training.
+-- The mix: one row per draw, ready for training. The only query that reads the wide columns of pairs.
 --
--- In:   mix_draws, mix_sources, usable_pairs
+-- In:   mix_draws, mix_sources, drawn_ids, usable_pairs
 -- Out:  schema.MIX; train by position, then val, then test, each by pair_id
 
 SELECT
@@ -28,7 +28,8 @@ SELECT
     p.present_classes,
     p.source_caption,
     p.target_caption
-FROM mix_draws AS d
+FROM usable_pairs AS p
+JOIN drawn_ids AS i USING (pair_id)
+JOIN mix_draws AS d USING (pair_key)
 JOIN mix_sources AS s USING (ordinal)
-JOIN usable_pairs AS p USING (pair_id)
-ORDER BY list_position(['train', 'val', 'test'], d.split), d.position, d.pair_id
+ORDER BY list_position(['train', 'val', 'test'], d.split), d.position, p.pair_id

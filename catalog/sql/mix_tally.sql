@@ -1,8 +1,7 @@
--- How many pairs of each kind there are, and how their draw hashes are spread.
--- A draw hash is stable by definition (MD5 of seed and pair_id), and bucket is its leading 12 bits.
+-- How many pairs of each kind there are.
 --
--- In:   mix_candidates; parameter $seed VARCHAR
--- Out:  table mix_tally: dataset, vision_task, edit_type, split, fate, bucket (null unless drawn from), num_pairs
+-- In:   mix_candidates
+-- Out:  table mix_tally: dataset, vision_task, edit_type, split, fate, num_pairs
 
 CREATE TEMP TABLE mix_tally AS
 SELECT
@@ -11,10 +10,6 @@ SELECT
     edit_type,
     split,
     fate,
-    CASE
-        WHEN split = 'train' AND fate = 'accepted'
-            THEN (md5_number_lower($seed || ':draw:' || pair_id) >> 52)::INTEGER
-    END AS bucket,
     count(*) AS num_pairs
 FROM mix_candidates
 GROUP BY ALL

@@ -1,16 +1,9 @@
--- One row per usable pair.
+-- One row per usable pair of one build.
 --
--- In:   pairs, repeated_pairs (empty for a single build)
--- Out:  view usable_pairs: the columns of pairs; of a repeated pair the row whose image comes first by place
+-- In:   pairs (view over shards)
+-- Out:  view usable_pairs: the columns of pairs
 
 CREATE TEMP VIEW usable_pairs AS
 SELECT *
 FROM pairs
-WHERE reason IS NULL AND pair_id NOT IN (SELECT pair_id FROM repeated_pairs)
-UNION ALL
-(
-    SELECT DISTINCT ON (pair_id) *
-    FROM pairs
-    WHERE reason IS NULL AND pair_id IN (SELECT pair_id FROM repeated_pairs)
-    ORDER BY pair_id, source_image, target_image, split
-)
+WHERE reason IS NULL

@@ -21,7 +21,7 @@ import pyarrow as pa
 from benchmark_record import CannotRunHere, Record
 from loader_pairs import BATCH, DECODERS, NUM_PAIRS, SIZE, Pairs, decode_pillow, decode_simplejpeg
 
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import Layout, write_stream
 from catalog.roots import Roots
 from catalog.schema import MIX
 from trainer.batches import MicroBatches, make_loader
@@ -173,5 +173,5 @@ def _write_large_mix(pairs: Pairs, path: Path) -> Path:
             positions = pa.array(range(start, start + count), pa.int64())
             yield from table.slice(0, count).set_column(place, MIX.field(place), positions).to_batches()
 
-    write_stream(path, "mix", MIX, batches(), {"num_train": LARGE}, ROW_GROUP, ["position"])
+    write_stream(path, "mix", MIX, batches(), {"num_train": LARGE}, ROW_GROUP, Layout(statistics=["position"]))
     return path

@@ -18,7 +18,7 @@ import webdataset
 from PIL import Image
 
 from catalog.digests import bytes_digest
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import Layout, write_stream
 from catalog.roots import Roots
 from catalog.samples import RenderOptions, render_sample
 from catalog.schema import MIX
@@ -86,7 +86,9 @@ class Pairs:
         (folder / "images.bin").write_bytes(self.blob)
         (folder / "roots.json").write_text(json.dumps({"store": "."}))
         batches = pa.Table.from_pylist(self.rows, schema=MIX).to_batches()
-        write_stream(folder / "mix.parquet", "mix", MIX, batches, {"num_train": NUM_PAIRS}, 4096, ["position"])
+        write_stream(
+            folder / "mix.parquet", "mix", MIX, batches, {"num_train": NUM_PAIRS}, 4096, Layout(statistics=["position"])
+        )
         self._write_tar(folder / "pairs.tar")
         self.plan, self.roots = TrainingPlan(folder / "mix.parquet"), Roots.read(folder / "roots.json")
 

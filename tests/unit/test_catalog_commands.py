@@ -15,6 +15,7 @@ from catalog.commands import main
 from catalog.counts import rows_of_steps
 from catalog.manifests import Manifest, read_manifest, write_manifest
 from catalog.masks import encode_mask
+from catalog.parquet_streams import mix_digest
 from catalog.reports import text_table
 from catalog.revocation import Tombstone, write_tombstone
 from catalog.roots import record_root
@@ -277,6 +278,35 @@ def test_plan_lists_the_rows_of_each_step(home: Workspace, capsys: pytest.Captur
     assert rows == rows_of_steps(home.catalog / "mix.parquet", 1, 4, 2)
     _, out, _ = call(capsys, "plan", "--steps", "0:9", "--batch", 1, "--limit", 4)
     assert len(out.splitlines()) == 2 + 4 + 1 and "and 5 more" in out
+
+
+def test_plan_takes_the_batch_of_the_runs(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    steps = ("plan", "--steps", "1:3", "--json")
+    status, _, err = call(capsys, *steps)
+    assert status == 2 and "no run below" in err and "--batch" in err
+
+    def record(name: str, batch: int, digest: str) -> None:
+        (home.runs / name).mkdir(parents=True)
+        config = {"global_batch_size": batch, "num_steps": 5, "model": "tiny"}
+        value = {"mix_sha256": digest, "config": config}
+        (home.runs / name / "config.json").write_text(json.dumps(value))
+
+    digest = mix_digest(home.catalog / "mix.parquet")
+    record("one", 2, digest)
+    record("foreign", 7, "0" * 64)
+    asked = call(capsys, *steps, "--batch", 2)[1]
+    assert call(capsys, *steps)[1] == asked and len(asked.splitlines()) == 4
+    record("two", 3, digest)
+    status, _, err = call(capsys, *steps)
+    assert status == 2 and "one (2), two (3)" in err and "--run" in err
+    assert call(capsys, *steps, "--run", "one")[1] == asked
+    assert len(call(capsys, *steps, "--run", "two")[1].splitlines()) == 6
+    status, _, err = call(capsys, *steps, "--run", "foreign")
+    assert status == 2 and "Got 'foreign'; there are: one (2), two (3)" in err
+    (home.runs / "two" / "config.json").write_text("[]")
+    status, _, err = call(capsys, *steps)
+    assert status == 2 and "not what a training run writes" in err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The mix: equals a naive draw in plain Python, for any threads and shard layout; appends move nothing else."""
 
-import hashlib
 import json
 import tomllib
 from collections import Counter
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,9 +22,11 @@ from catalog.mix_amounts import apportion, count_draws
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
+from catalog.queries import fetch_rows, open_database, run_query
 from catalog.reports import TABLE_1
 from catalog.roots import Roots, record_root
-from catalog.schema import MIX, SCHEMA_VERSION
+from catalog.schema import DONOR, MIX, SCHEMA_VERSION
+from catalog.text_keys import text_key
 from catalog.workspace import Workspace
 from trainer.data import TrainingSamples
 from trainer.plan import TrainingPlan
@@ -37,15 +39,25 @@ AESTHETIC = Policy.parse(
 )
 ONE = {"name": "all", "weight": 1.0}
 STRICTNESS = ("train", "val", "test")
+DONOR_FIELDS = [field.name for field in DONOR]
 
 
 def make_plan(*sources: dict[str, Any], seed: int = 0, barred: tuple[str, ...] = ()) -> MixPlan:
     return MixPlan.parse({"name": "test", "seed": seed, "source": list(sources)}, "test.toml", barred)
 
 
-def lower_md5(text: str) -> int:
-    """DuckDB's md5_number_lower: the last eight bytes of the digest as one number."""
-    return int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+def stir(number: int, word: int) -> int:
+    """catalog/sql/stir.sql in plain Python: twice the middle of a product of 128 bits."""
+    middle = ((number ^ word) * 0x9E3779B97F4A7C15 >> 32) & (1 << 64) - 1
+    return (middle * 0xBF58476D1CE4E5B9 >> 32) & (1 << 64) - 1
+
+
+def place(seed: int, pair_id: str, repeat: int | None = None) -> tuple[int, int]:
+    """What draws are ordered by: the number for the remainder, or for the order of the mix."""
+    key = text_key(pair_id)
+    if repeat is None:
+        return stir(key, text_key(f"{seed}:draw")), key
+    return stir(stir(key, text_key(f"{seed}:order")), repeat), key
 
 
 def naive_mix(pairs: list[dict[str, Any]], accepted: set[str], plan: MixPlan) -> list[dict[str, Any]]:
@@ -71,13 +83,13 @@ def naive_mix(pairs: list[dict[str, Any]], accepted: set[str], plan: MixPlan) ->
     train, rest = [], []
     for source in plan.sources:
         mine = [pair for pair, split in usable[source.name] if split == "train"]
-        mine.sort(key=lambda pair: (lower_md5(f"{plan.seed}:draw:{pair['pair_id']}"), pair["pair_id"]))
+        mine.sort(key=lambda pair: place(plan.seed, pair["pair_id"]))
         passes = int(source.weight)
         extra = round((source.weight - passes) * len(mine))
-        for place, pair in enumerate(mine):
-            train += [(pair, source.name, repeat) for repeat in range(passes + (place < extra))]
+        for rank, pair in enumerate(mine):
+            train += [(pair, source.name, repeat) for repeat in range(passes + (rank < extra))]
         rest += [(pair, source.name, split) for pair, split in usable[source.name] if split != "train"]
-    train.sort(key=lambda draw: lower_md5(f"{plan.seed}:order:{draw[2]}:{draw[0]['pair_id']}"))
+    train.sort(key=lambda draw: place(plan.seed, draw[0]["pair_id"], draw[2]))
     rest.sort(key=lambda draw: (STRICTNESS.index(draw[2]), draw[0]["pair_id"]))
     rows = [
         pair | {"position": position, "split": "train", "mix_source": name, "repeat": repeat}
@@ -506,6 +518,72 @@ def test_different_pairs_of_one_name_are_refused_by_name(workspace: Workspace, m
         build_mix(workspace, ["first", "first"], EVERYTHING, make_plan(ONE), output)
     with pytest.raises(MixError, match="Got none"):
         build_mix(workspace, [], EVERYTHING, make_plan(ONE), output)
+
+
+# -- keys -------------------------------------------------------------------------------------------------------
+
+
+def test_photos_whose_keys_are_alike_by_chance_are_told_apart(
+    tmp_path: Path, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups that straddle splits, and donors held out elsewhere, with keys that are all alike: the same mix."""
+    donor = {name: None for name in DONOR_FIELDS}
+    pairs = [
+        make_pair(f"p{i}", group_id=f"group {i % 7}", split=("train", "val", "test")[i % 11 % 3]) for i in range(40)
+    ]
+    pairs += [make_pair(f"d{i}", group_id=f"own {i}", donor=donor | {"group_id": f"group {i}"}) for i in range(9)]
+    rows = []
+    for alike in (False, True):
+        workspace = Workspace(tmp_path / str(alike))
+        make_build(workspace, pairs)
+        if alike:
+            monkeypatch.setattr("catalog.verdicts._known_keys", lambda texts: pa.array([5] * len(texts), pa.uint64()))
+        summary = build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), workspace.catalog / "mix.parquet")
+        rows.append(pq.read_table(summary.output).to_pylist())
+        assert summary.sources[0].barred == 7
+    assert rows[0] == rows[1]
+    assert {row["pair_id"] for row in rows[0] if row["split"] == "train"} == {"d7", "d8"}
+
+
+def test_pairs_of_two_builds_with_one_key_are_refused(
+    workspace: Workspace, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.verdicts.text_keys", lambda texts: np.arange(len(texts), dtype=np.uint64))
+    make_build(workspace, [make_pair("a"), make_pair("b")], name="first")
+    make_build(workspace, [make_pair("c")], name="second")
+    with pytest.raises(MixError, match="a and c do, by chance"):
+        build_mix(workspace, ["first", "second"], EVERYTHING, make_plan(ONE), workspace.catalog / "mix.parquet")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**32 - 1, 2**63, 2**64 - 1, 0x123456789ABCDEF0])
+def test_the_engine_stirs_as_plain_python_does(number: int) -> None:
+    with open_database() as connection:
+        run_query(connection, "stir")
+        for word in (0, 1, 2**64 - 1, text_key("0:draw")):
+            sql = "SELECT stir($number::UBIGINT, $word::UBIGINT) AS found"
+            assert fetch_rows(connection, sql, number=number, word=word)[0]["found"] == stir(number, word)
+
+
+def test_draw_numbers_are_even_and_those_of_two_seeds_do_not_know_each_other() -> None:
+    ids = [f"pair {number}" for number in range(20_000)]
+    rows = [[place(seed, one)[0] >> 60 for one in ids] for seed in (0, 1)]
+    table = np.zeros((16, 16))
+    np.add.at(table, (rows[0], rows[1]), 1)
+    expected = len(ids) / 256
+    assert ((table - expected) ** 2 / expected).sum() < 355  # chi-squared, 255 degrees of freedom: one in 30,000
+
+
+def test_a_draw_that_falls_short_looks_further(
+    workspace: Workspace, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_build(workspace, [make_pair(f"p{i}") for i in range(500)], shard_size=500)
+    outputs = []
+    for spread in (6.0, 1e-3, 1e-9):
+        monkeypatch.setattr("catalog.mix_draws._SPREAD", spread)
+        output = workspace.catalog / f"{spread}.parquet"
+        build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE | {"weight": 0.37}), output)
+        outputs.append(output.read_bytes())
+    assert len(set(outputs)) == 1
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from catalog.decisions import compare, decide, list_decisions
 from catalog.errors import PolicyError, ShardError
-from catalog.manifests import read_manifest
+from catalog.manifests import Manifest, read_manifest, write_manifest
 from catalog.policies import Policy
-from catalog.schema import SCORE_NAMES, VERDICTS
+from catalog.schema import SCORE_NAMES, SCORES, VERDICTS
+from catalog.store import shard_key, write_shard
+from catalog.text_keys import text_key, text_keys
 from catalog.workspace import Workspace
 
 LOW = {"name": "low", "score": "target_aesthetic", "minimum": 4.0}
@@ -160,8 +163,12 @@ def judge(pairs: list[dict[str, Any]], scores: list[dict[str, Any]], policy: Pol
 
     thresholds = {condition.name: threshold(condition) for condition in policy.conditions}
     verdicts = []
-    for pair in sorted(pairs, key=lambda row: row["pair_id"]):
+    for pair in pairs:
         verdict = dict.fromkeys(VERDICTS.names) | {"pair_id": pair["pair_id"], "accepted": True}
+        verdict |= {name: pair[name] for name in ("dataset", "vision_task", "edit_type", "split")}
+        verdict |= {"pair_key": text_key(pair["pair_id"]), "group_key": text_key(pair["group_id"])}
+        verdict["donor_key"] = text_key(pair["donor"]["group_id"]) if pair["donor"] else None
+        verdict["usable"] = pair["reason"] is None
         concerned = [item for item in policy.conditions if about(item, pair)]
         score_reason = by_id.get(pair["pair_id"], {}).get("reason") if concerned else None
         if reason := pair["reason"] or score_reason:
@@ -237,6 +244,67 @@ def test_verdicts_equal_a_judge_in_plain_python(
     assert sum(stage.removed for stage in decision.waterfall) + decision.num_accepted == len(pairs)
     for stage in decision.waterfall[1:]:
         assert stage.removed == sum(row["condition"] == stage.name for row in expected)
+
+
+def write_scored(workspace: Workspace, pairs: list[Any], scores: list[Any], size: int) -> None:
+    """A build as step ``score`` leaves it: a shard of scores for each shard of pairs, which its footer names."""
+    shards: dict[str, list[Any]] = {"pairs": [], "scores": []}
+    by_id = {row["pair_id"]: {name: row.get(name) for name in SCORES.names} for row in scores}
+    for start in range(0, len(pairs), size):
+        part = pairs[start : start + size]
+        key = shard_key("by hand", {}, [], [repr(part)])
+        shards["pairs"].append(write_shard(workspace, "pairs", key, lambda _, part=part: part, {}))
+        inputs = [shards["pairs"][-1].sha256, "of the references"]
+        rows = [by_id[pair["pair_id"]] for pair in part if pair["pair_id"] in by_id]
+        key = shard_key("by hand", {}, [], [*inputs, repr(rows)])
+        shards["scores"].append(write_shard(workspace, "scores", key, lambda _, rows=rows: rows, {"inputs": inputs}))
+    tables = {table: sorted(listed, key=lambda shard: shard.key) for table, listed in shards.items()}
+    write_manifest(workspace, Manifest(name="build-ieiw", parameters={}, tables=tables))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(pair_rows, score_rows), max_size=12),
+    conditions=condition_sets,
+    shuffled=st.booleans(),
+    size=st.sampled_from([2, 5]),
+    stretch=st.sampled_from([1, 4]),
+)
+def test_scores_in_the_order_of_pairs_and_in_any_other_give_the_same(
+    tmp_path_factory: Any, make_pair: Any, rows: Any, conditions: Any, shuffled: bool, size: int, stretch: int
+) -> None:
+    workspace = Workspace(tmp_path_factory.mktemp("decide"))
+    pairs = [make_pair(f"pair {i * 7 % 13:02d}", **pair) for i, (pair, _) in enumerate(rows)]
+    scores = [
+        {"pair_id": pair["pair_id"], **score}
+        for pair, (_, score) in zip(pairs, rows, strict=True)
+        if pair["reason"] is None and pair["vision_task"] == "image_editing"
+    ]
+    write_scored(workspace, pairs, scores[::-1] if shuffled else scores, size)
+    if shuffled:
+        for path in read_manifest(workspace, "build-ieiw").paths(workspace, "scores"):
+            table = pq.read_table(path)
+            pq.write_table(table.take(np.arange(len(table))[::-1]), path)
+    policy = make_policy(*conditions)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("catalog.candidates._STRETCH", stretch)
+        decision = decide(workspace, "build-ieiw", policy, threads=2)
+    found = pq.read_table(decision.manifest.paths(workspace, "verdicts")[0]).to_pylist()
+    in_order = sorted(judge(pairs, scores, policy), key=lambda row: row["pair_id"])
+    assert sorted(found, key=lambda row: row["pair_id"]) == in_order
+    listed = read_manifest(workspace, "build-ieiw").paths(workspace, "pairs")
+    assert [row["pair_id"] for row in found] == [one for path in listed for one in pq.read_table(path)[0].to_pylist()]
+
+
+def test_two_pairs_of_one_key_are_refused(
+    workspace: Workspace, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_build(workspace, *scored(make_pair, [5.0] * 3))
+    for module in ("catalog.verdicts", "catalog.decisions"):
+        monkeypatch.setattr(f"{module}.text_keys", lambda texts: text_keys(texts) % np.uint64(2))
+    with pytest.raises(ShardError, match=r"p00\d and p00\d of build 'build-ieiw' do, by chance"):
+        decide(workspace, "build-ieiw", make_policy(LOW))
+    assert not list(workspace.table_folder("verdicts").iterdir())
 
 
 def scored(make_pair: Any, values: list[float | None]) -> tuple[list[Any], list[Any]]:
