@@ -161,6 +161,10 @@ class TrainingConfig:
     log_every: int = 10
     """Steps between progress lines where the output is no terminal; the Parquet log has every step."""
 
+    wandb: str = ""
+    """Project of Weights & Biases that gets the log's figures and pictures, too (``pip install 'ieiw[wandb]'``; its own
+    variables say where: WANDB_MODE=offline keeps them in the run's folder); empty = nothing is sent."""
+
     peak_tflops: float = 0.0
     """Peak of one device in 10^12 operations/s, for the log's MFU; 0 = the data sheet's value, where it is known."""
 
@@ -212,6 +216,7 @@ RUN_ONLY_FIELDS = frozenset(
         "pictures_every",
         "num_pictures",
         "log_every",
+        "wandb",
         "peak_tflops",
         "rank_timeout",
     }

@@ -90,7 +90,7 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
         log = progress = None
         if ranks.is_first:
             folder.start(config, plan.path, plan.sha256)
-            log = TrainingLog(folder, first_step, first_step * config.global_batch_size)
+            log = TrainingLog(folder, config, first_step)
             progress = TrainingProgress(config, first_step)
         leaps = Leaps(config.spike_factor, ranks.gather(log.history() if log is not None else [])[0])
 

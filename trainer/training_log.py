@@ -1,4 +1,4 @@
-"""The training log: one row per optimizer step, in Parquet and in TensorBoard.
+"""The training log: one row per optimizer step, in Parquet and in TensorBoard, and on Weights & Biases where asked.
 
 The Parquet file is rewritten whole before each checkpoint, so the log of a resumed run has each step once.
 """
@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 
 from catalog.durable import write_file
 from catalog.schema import VISION_TASKS
+from trainer.config import TrainingConfig
 from trainer.diffusion import NUM_TIMESTEPS
 from trainer.run_folder import RunFolder
 from trainer.step_tally import NUM_BINS
+from trainer.wandb_log import WandbLog
 
 _WIDTH = NUM_TIMESTEPS // NUM_BINS
 BIN_LOSSES = [f"loss_t{first:03d}_{first + _WIDTH - 1:03d}" for first in range(0, NUM_TIMESTEPS, _WIDTH)]
@@ -56,15 +58,21 @@ REJECTED_ROWS = pa.schema(
 class TrainingLog:
     """Rows so far, of this start and those before it."""
 
-    def __init__(self, folder: RunFolder, first_step: int, samples_seen: int) -> None:
-        """Continue the log after ``first_step`` steps; rows of later steps, lost by a kill, are dropped."""
+    def __init__(self, folder: RunFolder, config: TrainingConfig, first_step: int) -> None:
+        """Continue the log after ``first_step`` steps; rows of later steps, lost by a kill, are dropped.
+
+        Raises:
+            ConfigError: Weights & Biases are asked for and cannot be had.
+        """
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = folder
         self.rows = [row for row in _read(folder.log) if row["step"] <= first_step]
+        samples_seen = first_step * config.global_batch_size
         self.rejected = [row for row in _read(folder.rejected) if row["index"] < samples_seen]
         events = str(folder.tensorboard)
         self._events: Any = SummaryWriter(events, purge_step=first_step + 1)  # type: ignore[no-untyped-call]
+        self._wandb = WandbLog(folder, config) if config.wandb else None
 
     def add(self, row: dict[str, Any]) -> None:
         """Note one step."""
@@ -73,14 +81,18 @@ class TrainingLog:
         for name, value in row.items():
             if isinstance(value, float):
                 self._events.add_scalar(name, value, row["step"])
+        if self._wandb is not None:
+            self._wandb.add(row)
 
     def history(self) -> list[tuple[float, float]]:
         """(loss, gradient norm) of the steps that counted, oldest first."""
         return [(row["loss"], row["grad_norm"]) for row in self.rows if not row.get("skipped")]
 
     def add_picture(self, step: int, picture: np.ndarray) -> None:
-        """Show a picture, uint8 (H, W, 3), in TensorBoard."""
+        """Show a picture, uint8 (H, W, 3)."""
         self._events.add_image("edits", picture, step, dataformats="HWC")
+        if self._wandb is not None:
+            self._wandb.add_picture(step, picture)
 
     def flush(self) -> None:
         """Put all rows on disk."""
@@ -90,8 +102,10 @@ class TrainingLog:
             _write(self._folder.rejected, self.rejected, REJECTED_ROWS)
 
     def close(self) -> None:
-        """Close the event file."""
+        """Close the event file and the run on Weights & Biases."""
         self._events.close()
+        if self._wandb is not None:
+            self._wandb.close()
 
 
 def mean_losses(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
