@@ -26,6 +26,17 @@ from tasks.readers.reader_options import complete_options, require_choice
 UNUSED = frozenset((12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91))
 """Numbers in labels.txt that no pixel has."""
 
+_SPOKEN: Mapping[str, str] = MappingProxyType(
+    {
+        "playingfield": "playing field",
+        "solid-other": "solid material",
+        "structural-other": "structure",
+        "waterdrops": "water drops",
+        "window-blind": "window blind",
+    }
+)
+"""What labels.txt calls a class, where plainer words are wanted in an instruction."""
+
 _FOLDERS: Mapping[str, str] = MappingProxyType({"train": "train2017", "val": "val2017"})
 
 
@@ -37,7 +48,7 @@ class CocoStuffReader(ClassReader):
     """
 
     name: str = "cocostuff"
-    revision: str = field(default="1", init=False)
+    revision: str = field(default="2", init=False)
     kind: ClassVar[str] = "cocostuff"
     holds: ClassVar[str] = "the folder with annotations/, images/ and labels.txt"
     licence: ClassVar[str] = "annotations: CC BY 4.0; images: COCO (Flickr terms)"
@@ -57,5 +68,6 @@ class CocoStuffReader(ClassReader):
         )
         images = find_folder(self.kind, root, "its photos", [f"images/{part}", part])
         stems = [stem for stem in list_stems(root, images, maps) if not stem.endswith("_labelTrainIds")]
-        names = {number - 1: plain_name(name) for number, name in labels.items() if number and number not in UNUSED}
+        used = {number - 1: name for number, name in labels.items() if number and number not in UNUSED}
+        names = {value: _SPOKEN.get(name, plain_name(name)) for value, name in used.items()}
         return ClassLayout(images=images, maps=maps, names=names, stems=stems)
