@@ -29,7 +29,7 @@ def read_people(path: Path, num_joints: int) -> Iterator[dict[str, Any]]:
     Raises:
         SourceError: the file is not the release.
     """
-    release = read_variable(path, "RELEASE", _WHAT)
+    release = read_variable(path, "RELEASE", _WHAT, nested=True)
     try:
         images, is_train = release["annolist"].flat[0].ravel(), release["img_train"].flat[0].ravel()
         entries = list(zip(images["image"], images["annorect"], is_train, strict=True))

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -320,11 +321,31 @@ def test_mpii_damaged_release(tmp_path: Path, content: bytes) -> None:
 
 def test_mpii_other_variables(tmp_path: Path) -> None:
     savemat(tmp_path / "r.mat", {"RELEASE": np.eye(3)})
-    with pytest.raises(SourceError, match="annolist"):
+    with pytest.raises(SourceError, match="RELEASE as a struct"):
         list(MpiiReader(root=tmp_path, options={"annotations": "r.mat"}).read())
     savemat(tmp_path / "r.mat", {"other": np.eye(3)})
     with pytest.raises(SourceError, match="variable RELEASE"):
         list(MpiiReader(root=tmp_path, options={"annotations": "r.mat"}).read())
+
+
+@pytest.mark.parametrize("dims", [(1, 2**27), (2**15, 2**14), (2**31 - 1, 2**31 - 1), (-5, 3)])
+@pytest.mark.parametrize(
+    "value", [np.zeros((1, 3), [("q", object)]), np.array([["a", "b", "c"]], object), np.ones((1, 3))]
+)
+def test_mpii_release_that_claims_more_than_it_holds(tmp_path: Path, dims: tuple[int, int], value: Any) -> None:
+    """A few hundred bytes that speak of millions of people take neither memory nor time."""
+    path = tmp_path / "annot" / "mpii_human_pose_v1_u12_1.mat"
+    path.parent.mkdir()
+    savemat(path, {"RELEASE": value})
+    data = bytearray(path.read_bytes())
+    place = data.index(np.array([1, 3], "<i4").tobytes(), 128)
+    data[place : place + 8] = np.array(dims, "<i4").tobytes()
+    path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(SourceError, match="MPII's release must"):
+        MpiiReader(root=tmp_path).read()
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
 
 
 def write_hourglass(path: Path, people: list[dict[str, Any]], **changes: Any) -> None:
