@@ -194,7 +194,8 @@ def build_parameters(kind: type[_Parameters], value: Any, where: str) -> _Parame
         expected = get_origin(known[name]) or known[name]
         fits = isinstance(entry, (int, float) if expected is float else expected)
         if not fits or (isinstance(entry, bool) and expected is not bool):
-            raise ConfigError(f"{where}: {name} must be of type {expected.__name__}. Got {entry!r:.80}")
+            kind_name = "list" if expected is tuple else expected.__name__  # as TOML and JSON call it
+            raise ConfigError(f"{where}: {name} must be of type {kind_name}. Got {entry!r:.80}")
         if isinstance(entry, int) and abs(entry) > _MAX_NUMBER:
             raise ConfigError(f"{where}: {name} must be from -{_MAX_NUMBER} to {_MAX_NUMBER}. Got {entry!r:.80}")
     try:

@@ -217,6 +217,7 @@ def test_a_reddit_dump_ends_as_pairs_of_its_galleries_and_rows_with_reasons(tmp_
         (["none.jsonl"], "no list of photo requests at"),
         (["list.jsonl", "--set", "fetch.host_rate=fast"], "must be of type float"),
         (["list.jsonl", "--set", "fetch.speed=1"], "has no entry 'speed'"),
+        (["list.jsonl", "--set", "subreddits=x"], "subreddits must be of type list"),
         (["list.jsonl", "--opt-out", "none.txt"], "opt-out list"),
         (["list.jsonl", "--offline", "--again", "all"], "asks nobody"),
         (["list.jsonl", "--name", "A B"], "a build's name is"),
