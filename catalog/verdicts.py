@@ -45,7 +45,7 @@ def find_thresholds(
 
     parts = list(in_order(read, stretches, threads))
     for place, item in enumerate(asked):
-        values = np.concatenate([part[place] for part in parts])
+        values = np.concatenate([np.empty(0), *(part[place] for part in parts)])  # a build may have no pair
         if len(values):
             skip = floor(Fraction(str(item.quantile)) * len(values))
             skip = skip if item.wants_large else len(values) - 1 - skip

@@ -214,6 +214,13 @@ def test_a_quantile_cuts_exactly_its_share(workspace: Workspace, make_build: Any
         assert decision.thresholds["tail"] == (kept[0] if side == "low" else kept[-1])
 
 
+def test_a_build_without_a_pair_has_a_decision_without_one(workspace: Workspace) -> None:
+    write_manifest(workspace, Manifest(name="none", tables={"pairs": [], "scores": []}))
+    worst = {"name": "worst", "score": "target_quality", "quantile": 0.1, "side": "low"}
+    decision = decide(workspace, "none", make_policy(worst))
+    assert (decision.num_pairs, decision.num_accepted, decision.thresholds) == (0, 0, {"worst": None})
+
+
 def test_a_second_call_makes_nothing_and_says_the_same(
     workspace: Workspace, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
