@@ -29,7 +29,7 @@ from tasks.step_calls import find_function, load_role
 from tasks.steps import STEPS
 
 INFRA = Path(__file__).parents[1] / "infra"
-OPERATIONS = ("write", "fsync", "replace", "unlink", "ftruncate", "open", "mkdir")
+OPERATIONS = ("write", "fsync", "replace", "rename", "unlink", "ftruncate", "open", "mkdir")
 
 
 def files(home: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from catalog.counts import mix_metadata
-from catalog.digests import canonical_json
+from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError, MixError, RowRejected
 from catalog.exports.card import TALLIED, CardFacts, describe_in_a_sentence, write_card
 from catalog.exports.croissant import describe
@@ -110,7 +110,7 @@ def export_mix(
         progress: told after each row.
 
     Raises:
-        ConfigError: ``output`` is there, or licences are not vouched for.
+        ConfigError: ``output`` is there and another export or none, or licences are not vouched for.
         MixError: no such mix, a damaged one, or no pair of it can be exported.
         ShardError: a root is not known on this machine.
     """
@@ -135,18 +135,28 @@ def export_mix(
         "revoked": sorted(revoked),
     }
     output = output.absolute()
-    with claim_export(output, settings) as folder:
+    settings_sha256 = value_digest(settings)
+    with claim_export(output, settings_sha256) as folder:
+        if folder is None:
+            return _read_summary(output)
         rows = read_rows(mix, folder.next_row, footer["num_train"], footer["num_val"])
         _write_shards(folder, rows, job, shard_bytes, lambda done: progress(done, footer["num_rows"]))
         facts = _gather(folder, output.name, sha256, footer, workspace, job)
         if not facts.tallies:
             raise MixError(f"no pair of {mix} can be exported ({dict(facts.left_out)}): bring its pictures back")
-        _write_texts(folder, facts)
+        _write_texts(folder, facts, settings_sha256)
         folder.publish(output)
-        length = sum(note.length for note in folder.notes)
-    num_pairs = facts.tallies.total()
+    return _read_summary(output)
+
+
+def _read_summary(output: Path) -> ExportSummary:
+    manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
     return ExportSummary(
-        output=output, num_pairs=num_pairs, num_bytes=length, pairs=facts.tallies, left_out=facts.left_out
+        output=output,
+        num_pairs=manifest["num_pairs"],
+        num_bytes=sum(shard["bytes"] for shard in manifest["shards"]),
+        pairs=Counter({tuple(values): number for *values, number in manifest["pairs"]}),
+        left_out=Counter(manifest["left_out"]),
     )
 
 
@@ -244,7 +254,7 @@ def _gather(
     )
 
 
-def _write_texts(folder: ExportFolder, facts: CardFacts) -> None:
+def _write_texts(folder: ExportFolder, facts: CardFacts, settings_sha256: str) -> None:
     folder.write("README.md", write_card(facts))
     if facts.left_out:
         folder.gather_left_out("left_out.jsonl")
@@ -255,6 +265,7 @@ def _write_texts(folder: ExportFolder, facts: CardFacts) -> None:
     shards = [note for note in folder.notes if note.path is not None]
     manifest = {
         "export_version": EXPORT_VERSION,
+        "settings_sha256": settings_sha256,
         "format": facts.kind,
         "mix": {"name": facts.footer["name"], "sha256": facts.mix_sha256, "num_rows": facts.footer["num_rows"]},
         "policy": facts.footer["policy"],

@@ -1,26 +1,26 @@
 """A folder of shards that appears whole or not at all, and whose making goes on where it was killed.
 
-Everything is written below ``NAME.partial``, which is renamed to ``NAME`` last. A shard counts once its note in
-``.notes`` is written, after the shard itself is on the disk: the note says how far in the mix the shard reaches, so the
-next run goes on behind it and makes the same bytes as an undisturbed one.
+Everything is written into ``NAME.partial/folder``, which is renamed to ``NAME`` last. A shard counts once its note in
+``NAME.partial/notes`` is written, after the shard itself is on the disk: the note says how far in the mix the shard
+reaches, so the next run goes on behind it and makes the same bytes as an undisturbed one.
 """
 
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.digests import canonical_json, file_digest, value_digest
-from catalog.durable import claim, publish_folder, sync_folder, write_file
+from catalog.digests import canonical_json, file_digest
+from catalog.durable import TEMPORARY_SUFFIX, claim, publish_folder, sync_folder, write_file
 from catalog.errors import ConfigError
 
-_NOTES = ".notes"
-_SETTINGS = "settings.sha256"
+_NOTES, _FOLDER, _SETTINGS = "notes", "folder", "settings.sha256"
+_OURS = frozenset({_NOTES, _FOLDER, _SETTINGS, _SETTINGS + TEMPORARY_SUFFIX})
 _CHUNK = 1 << 20
 
 
@@ -46,18 +46,16 @@ class ShardNote:
 class ExportFolder:
     """The unfinished folder of one export."""
 
-    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
-        """Go on in ``path`` if it was begun with the same settings, else begin anew."""
-        self.path = path
+    def __init__(self, partial: Path, settings_sha256: str) -> None:
+        """Go on in ``partial`` if it was begun with the same settings, else begin anew."""
+        self._partial, self.path = partial, partial / _FOLDER
         self.notes: list[ShardNote] = []
-        wanted = value_digest(dict(settings))
-        begun = path / _SETTINGS
-        if path.exists() and not begun.is_file() and any(one.name != _NOTES for one in path.iterdir()):
-            raise ConfigError(f"unfinished exports are made in {path}, which is something else: name another folder")
-        if path.exists() and not (begun.is_file() and begun.read_text() == wanted):
-            shutil.rmtree(path)
-        (path / _NOTES).mkdir(parents=True, exist_ok=True)
-        write_file(begun, [wanted.encode()])
+        begun = partial / _SETTINGS
+        if partial.exists() and not (begun.is_file() and begun.read_text() == settings_sha256):
+            remove_partial(partial)
+        self.path.mkdir(parents=True, exist_ok=True)
+        (partial / _NOTES).mkdir(exist_ok=True)
+        write_file(begun, [settings_sha256.encode()])
         self._read_notes()
         self._remove_unfinished()
 
@@ -90,10 +88,9 @@ class ExportFolder:
 
     def publish(self, folder: Path) -> None:
         """Sums of all files, then the folder's final name."""
-        shutil.rmtree(self.path / _NOTES)
-        (self.path / _SETTINGS).unlink()
         self.write("SHA256SUMS", "".join(f"{digest}  {name}\n" for name, digest in self._sums()))
         publish_folder(self.path, folder)
+        shutil.rmtree(self._partial)
 
     def _sums(self) -> Iterator[tuple[str, str]]:
         known = {note.path: note.sha256 for note in self.notes}
@@ -102,7 +99,7 @@ class ExportFolder:
             yield name, known.get(name) or file_digest(self.path / name)
 
     def _note_path(self, number: int) -> Path:
-        return self.path / _NOTES / f"{number:06d}.json"
+        return self._partial / _NOTES / f"{number:06d}.json"
 
     def _left_out_path(self, number: int) -> Path:
         return self._note_path(number).with_suffix(".left_out.jsonl")
@@ -117,27 +114,55 @@ class ExportFolder:
 
     def _remove_unfinished(self) -> None:
         kept = {self.path / note.path for note in self.notes if note.path is not None}
-        kept |= {self.path / _SETTINGS}
+        kept |= {self._partial / _SETTINGS}
         for number in range(len(self.notes)):
             kept |= {self._note_path(number), self._left_out_path(number)}
-        for path in [path for path in self.path.rglob("*") if path.is_file() and path not in kept]:
+        for path in [path for path in self._partial.rglob("*") if path.is_file() and path not in kept]:
             path.unlink()
 
 
-@contextmanager
-def claim_export(output: Path, settings: Mapping[str, Any]) -> Iterator[ExportFolder]:
-    """The right to make ``output``, waiting while another process makes it.
+def remove_partial(partial: Path) -> None:
+    """Remove what an unfinished export left.
 
     Raises:
-        ConfigError: it is there already.
+        ConfigError: the folder is something else.
     """
-    _refuse_existing(output)  # before anything is made beside it
+    if partial.exists():
+        if not {one.name for one in partial.iterdir()} <= _OURS:
+            raise ConfigError(f"unfinished exports are made in {partial}, which is something else: name another folder")
+        shutil.rmtree(partial)
+
+
+@contextmanager
+def claim_export(output: Path, settings_sha256: str) -> Iterator[ExportFolder | None]:
+    """The right to make ``output``, waiting while another process makes it; None: it is there, whole, as wanted.
+
+    Raises:
+        ConfigError: something else is there already.
+    """
+    partial = output.with_name(output.name + ".partial")
+    if not is_finished(output, settings_sha256):
+        refuse_existing(output)  # before anything is made beside it
     with claim(output):
-        _refuse_existing(output)
-        yield ExportFolder(output.with_name(output.name + ".partial"), settings)
+        if is_finished(output, settings_sha256):
+            remove_partial(partial)
+            yield None
+        else:
+            refuse_existing(output)
+            yield ExportFolder(partial, settings_sha256)
 
 
-def _refuse_existing(output: Path) -> None:
+def is_finished(output: Path, settings_sha256: str) -> bool:
+    """Whether ``output`` is an export of these settings: folders appear whole, so its manifest speaks for all of it."""
+    try:
+        manifest = json.loads((output / "manifest.json").read_text(encoding="utf-8"))
+        return bool(manifest["settings_sha256"] == settings_sha256)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def refuse_existing(output: Path) -> None:
+    """Raises ConfigError if ``output`` is there."""
     if output.exists() or output.is_symlink():
         raise ConfigError(f"an export never overwrites, but {output} exists: name another folder or remove it")
 

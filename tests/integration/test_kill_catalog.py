@@ -1,4 +1,4 @@
-"""SIGKILL right before and right after file operations of ``python -m catalog decide`` and ``mix``, then a rerun.
+"""SIGKILL right before and after file operations of ``python -m catalog decide``, ``mix`` and ``export``, then a rerun.
 
 Afterwards every byte is as if nothing had happened, and no temporary file is left. The mix goes to another folder
 than the catalog's, so that the ``roots.json`` beside it is among the operations.
@@ -34,7 +34,10 @@ PLAN = 'name = "kill"\nseed = 0\n[[source]]\nname = "all"\nweight = 1.5\n'
 COMMANDS = {
     "decide": ["decide", "--build", "kill", "--threads", "1"],
     "mix": ["mix", "--build", "kill", "--threads", "1", "--weights", "plan.toml", "--output", "elsewhere/mix.parquet"],
+    "export": ["export", "--format", "datasets", "--output", "exports/all", "--private", "--shard-size", "10KB"],
 }
+PREPARING = {"decide": [], "mix": ["decide"], "export": ["decide", "whole-mix"]}
+COMMANDS["whole-mix"] = COMMANDS["mix"][:-2]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def backends() -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "first", "stride"), [("decide", 0, 7), ("mix", 1, 19)])
+@pytest.mark.parametrize(("command", "first", "stride"), [("decide", 0, 7), ("mix", 1, 19), ("export", 31, 113)])
 def test_any_kill_same_bytes(built: Path, command: str, first: int, stride: int) -> None:
     stride = int(os.environ.get("IEIW_KILL_STRIDE", stride))
     first = first if stride > 1 else 0
@@ -69,7 +72,7 @@ def test_any_kill_same_bytes(built: Path, command: str, first: int, stride: int)
     assert result["wrong"] == []
     assert result["killed"] == 2 * len(range(first, result["operations"], stride))
     # Each column of each row group is written by its own calls, and each of them is tried.
-    assert result["writes"] > {"decide": 20, "mix": 100}[command]
+    assert result["writes"] > {"decide": 20, "mix": 100, "export": 10}[command]
 
 
 def drive(home: Path, first: int, step: int, command: str) -> dict[str, object]:
@@ -104,8 +107,8 @@ def drive(home: Path, first: int, step: int, command: str) -> dict[str, object]:
 
         return kill_driver.fork(work)
 
-    if command == "mix":
-        assert run(prepared, "decide")[0] == 0
+    for name in PREPARING[command]:
+        assert run(prepared, name)[0] == 0
     calm = home / "undisturbed"
     shutil.rmtree(calm, ignore_errors=True)
     shutil.copytree(prepared, calm)

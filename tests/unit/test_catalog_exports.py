@@ -299,6 +299,12 @@ def test_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=message):
             run(home, tmp_path / name, "datasets")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["mine", "mine", "out", "two.partial"]
+    summary = run(home, tmp_path / "three", "webdataset")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "three").iterdir()}
+    assert run(home, tmp_path / "three", "webdataset") == summary  # there, whole, as wanted
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "three").iterdir()} == stamps
+    with pytest.raises(ConfigError, match="never overwrites"):
+        run(home, tmp_path / "three", "webdataset", shard_bytes=300_000)
 
 
 def test_pairs_that_cannot_be_used_are_named(home: Path, tmp_path: Path) -> None:
@@ -348,7 +354,7 @@ def test_killed_at_any_pair_it_goes_on_to_the_same_bytes(home: Path, tmp_path: P
             os._exit(0)
         assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
         assert not output.exists()
-        resumed += len(list((tmp_path / str(deadly) / "calm.partial" / ".notes").glob("*[0-9].json"))) > 0
+        resumed += len(list((tmp_path / str(deadly) / "calm.partial" / "notes").glob("*[0-9].json"))) > 0
         run(home, output, kind)
         assert digests(output) == expected
         assert sorted(path.name for path in output.parent.iterdir()) == ["calm"]
@@ -364,7 +370,7 @@ def test_finished_shards_are_kept_and_other_settings_begin_anew(
 
     with pytest.raises(KeyboardInterrupt):
         run(home, tmp_path / "out", "webdataset", progress=stop)
-    first = tmp_path / "out.partial" / "train-00000.tar"
+    first = tmp_path / "out.partial" / "folder" / "train-00000.tar"
     stamp = first.stat().st_mtime_ns
     told: list[int] = []
     run(home, tmp_path / "out", "webdataset", progress=lambda done, total: told.append(done))
