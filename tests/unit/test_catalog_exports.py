@@ -20,6 +20,8 @@ import webdataset
 from exported_mix import CLOSED, OPEN, make_mix
 from PIL import Image
 
+from catalog import command_line
+from catalog.commands import main
 from catalog.digests import bytes_digest, file_digest
 from catalog.errors import ConfigError, MixError, RowRejected
 from catalog.exports import export
@@ -32,7 +34,7 @@ from catalog.render_styles import RenderOptions, as_evaluated
 from catalog.revocation import Tombstone, write_tombstone
 from catalog.roots import Roots, read_image_bytes
 from catalog.samples import render_sample
-from catalog.workspace import Workspace
+from catalog.workspace import HOME_VARIABLE, Workspace
 
 SIZE, SEED = 64, 5
 ALL = LicenceChoice(private=True)
@@ -387,3 +389,42 @@ def test_odd_pair_ids_make_safe_names(home: Path) -> None:
 
     assert pair_key({"pair_id": "../x.y", "repeat": 2}, repeats=True) == bytes_digest(b"../x.y")[:32] + "_2"
     assert pair_key({"pair_id": "0a-b_c", "repeat": 0}, repeats=False) == "0a-b_c"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"--shard-size": "5 MB"}, "--shard-size must be a whole number and KB, MB or GB: 500MB. Got '5 MB'"),
+        ({"--size": "8"}, "--size must be from 32 to 4096 pixels. Got 8"),
+        ({"--seed": "-1"}, "--seed must be 0 or more. Got -1"),
+        ({"--mix": "nowhere.parquet"}, "there is no mix at nowhere.parquet"),
+        ({"--licence": "GPL*"}, "no pair of the mix has a licence that --licence chooses"),
+        ({}, "choose with --licence"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, str],
+    sentence: str,
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+    options = {"--format": "webdataset", "--output": str(tmp_path / "out"), **changes}
+    status = command_line.run(main, ["export", *(word for option in options.items() for word in option)])
+    lines = capsys.readouterr().err.splitlines()
+    assert status == 2 and len(lines) == 1 and lines[0].startswith("error: ") and sentence in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_says_what_it_did(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+    words = ["export", "--format", "croissant", "--output", str(tmp_path / "out")]
+    assert command_line.run(main, words) == 0
+    out = capsys.readouterr().out
+    assert "60 pairs" in out and str(tmp_path / "out") in out and OPEN in out
+    assert command_line.run(main, [*words, "--json"]) == 0  # there already, as wanted
+    assert json.loads(capsys.readouterr().out)["num_pairs"] == 60
