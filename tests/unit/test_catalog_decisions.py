@@ -16,7 +16,7 @@ from catalog.decisions import compare, decide, list_decisions
 from catalog.errors import PolicyError, ShardError
 from catalog.manifests import Manifest, read_manifest, write_manifest
 from catalog.policies import Policy
-from catalog.schema import SCORE_NAMES, SCORES, VERDICTS
+from catalog.schema import SCORES, VERDICTS
 from catalog.store import shard_key, write_shard
 from catalog.text_keys import text_key, text_keys
 from catalog.workspace import Workspace
@@ -299,9 +299,3 @@ def test_a_decision_is_no_build(workspace: Workspace, make_build: Any, make_pair
     decide(workspace, "build-ieiw", make_policy(LOW))
     with pytest.raises(ShardError, match="no table of pairs"):
         decide(workspace, "build-ieiw.test", make_policy(LOW))
-
-
-def test_every_score_can_be_looked_at(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
-    make_build(workspace, [make_pair("a")], [{"pair_id": "a", **dict.fromkeys(SCORE_NAMES, 1.0)}])
-    conditions = [{"name": name, "score": name, "minimum": 1.0} for name in SCORE_NAMES]
-    assert decide(workspace, "build-ieiw", make_policy(*conditions)).num_accepted == 1

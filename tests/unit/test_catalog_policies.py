@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from made_policies import LOW, make_policy
 
+from catalog.decisions import decide
 from catalog.errors import PolicyError
 from catalog.policies import Policy
+from catalog.schema import SCORE_NAMES
+from catalog.workspace import Workspace
 
 INFRA = Path(__file__).parents[2] / "infra" / "policies"
 
@@ -121,3 +124,9 @@ def test_a_policy_for_other_scorers_is_refused() -> None:
     assert Policy.from_dict(policy.as_dict()) == policy
     with pytest.raises(PolicyError, match="unknown keys: inpainter"):
         Policy.parse({**policy.as_dict(), "condition": [], "scorers": {"inpainter": ["lama"]}}, "here")
+
+
+def test_every_score_can_be_looked_at(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    make_build(workspace, [make_pair("a")], [{"pair_id": "a", **dict.fromkeys(SCORE_NAMES, 1.0)}])
+    conditions = [{"name": name, "score": name, "minimum": 1.0} for name in SCORE_NAMES]
+    assert decide(workspace, "build-ieiw", make_policy(*conditions)).num_accepted == 1
