@@ -95,3 +95,13 @@ def test_settings_that_are_wrong_are_one_sentence():
     ):
         with pytest.raises(ConfigError):
             read_settings({name: value})
+
+
+def test_a_parquet_list_that_grows_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    rows = {"page": pa.nulls(500_000, pa.string()), "text": pa.nulls(500_000, pa.string())}
+    pq.write_table(pa.table(rows), tmp_path / "many.parquet")
+    long = pa.table({"page": ["p"], "text": ["x" * (130 << 20)]})
+    pq.write_table(long, tmp_path / "long.parquet", compression="zstd")
+    for name, words in (("many", "claims 500000 rows"), ("long", "has a page of")):
+        with pytest.raises(SourceError, match=words):
+            read(tmp_path / f"{name}.parquet")
