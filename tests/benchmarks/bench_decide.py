@@ -1,18 +1,25 @@
-"""How long does a new policy over a million scored candidates take?
+"""How long does a new policy over a million scored candidates take, and over ten million, beside a bare scan?
 
 A build of a million edit pairs in 64 shards is written once; then policy ``strict`` is decided on it, which has eight
 conditions, two of them quantiles. Beside the seconds: every row of the waterfall is accounted for, the difference to
 policy ``paper`` is the set difference worked out in plain Python, and no file but verdicts is written.
+
+The scan reads once, by DuckDB, every column of pairs and scores that policy ``paper`` looks at or verdicts keep, and
+does nothing with it. Both are judged by CPU seconds, which other work on the machine does not stretch.
 """
 
+import os
+import shutil
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from benchmark_record import Record
+from large_build import large_workspace, scan, write_build
 
 from catalog.decisions import Decision, compare, decide
 from catalog.manifests import Manifest, write_manifest
@@ -24,6 +31,9 @@ from catalog.workspace import Workspace
 NUM_PAIRS = 1_000_000
 NUM_SHARDS = 64
 GOAL = 10.0  # seconds
+NUM_LARGE = int(os.environ.get("IEIW_BENCH_SHARE", 10)) * 1_000_000  # a share: millions instead of the 10
+LARGE_GOAL = 2.0  # ratio
+THREADS = 2
 _POLICIES = Path(__file__).resolve().parents[2] / "infra" / "policies"
 
 
@@ -51,6 +61,42 @@ def bench_decide_million() -> Record:
         ),
         goal=f"<= {GOAL:g} s",
         holds=seconds <= GOAL,
+    )
+
+
+def bench_decide_vs_scan() -> Record:
+    """CPU seconds of a decision over ten million candidates over those of the scan."""
+    policy = replace(Policy.read(_POLICIES / "paper.toml"), scorers={})
+    with large_workspace("decide") as workspace:
+        manifest = write_build(workspace, NUM_LARGE, NUM_SHARDS, scored=True)
+        shutil.rmtree(workspace.table_folder("verdicts"), ignore_errors=True)
+        with tempfile.TemporaryDirectory() as folder:  # imports count for no candidate
+            small = Workspace(Path(folder))
+            decide(small, write_build(small, 1000, 2, scored=True).name, policy)
+        start, cpu = time.perf_counter(), time.process_time()
+        decision = decide(workspace, manifest.name, policy, threads=THREADS)
+        cpu, seconds = time.process_time() - cpu, time.perf_counter() - start
+        pairs = ["pair_id", "group_id", "donor.group_id", "dataset", "vision_task", "edit_type", "split", "reason"]
+        scores = sorted({name for item in policy.conditions for name in item.scores})
+        scans = [
+            scan(manifest.paths(workspace, "pairs"), pairs, THREADS),
+            scan(manifest.paths(workspace, "scores"), ["pair_id", *scores, "reason"], THREADS),
+        ]
+    if sum(stage.removed for stage in decision.waterfall) + decision.num_accepted != NUM_LARGE:
+        raise AssertionError("the waterfall must sum to the total")
+    scan_cpu, scan_seconds = (sum(one) for one in zip(*scans, strict=True))
+    value = cpu / scan_cpu
+    return Record(
+        name="decide_vs_scan",
+        value=value,
+        unit="ratio",
+        against=(
+            f"{NUM_LARGE:,} candidates, policy paper, {THREADS} threads: {cpu:.1f} CPU s ({seconds:.1f} s), scan "
+            f"{scan_cpu:.1f} CPU s ({scan_seconds:.1f} s); {decision.num_accepted:,} accepted; "
+            f"load {os.getloadavg()[0]:.1f}"
+        ),
+        goal=f"<= {LARGE_GOAL:g}",
+        holds=value <= LARGE_GOAL,
     )
 
 
