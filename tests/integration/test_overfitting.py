@@ -64,7 +64,7 @@ def read_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         square = image[top : top + side, left : left + side]
         return cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
-    sources, targets = (np.stack([read(pair) for pair in listed]) for which in ("origin", "edit"))
+    sources, targets = (np.stack([read(pair[which]) for pair in listed]) for which in ("origin", "edit"))
     return sources, targets, [pair["instruction"] for pair in listed]
 
 
