@@ -29,6 +29,7 @@ _RELATION = re.compile(
     r"(sitting|standing|lying) (in|on|at|by|next|near|behind|between)) ",
     re.IGNORECASE,
 )
+_WITH_ARTICLE = {"head top": "top of the head", "root of tail": "root of the tail"}
 _SOME = re.compile(r"(some|any) (?=\S)", re.IGNORECASE)
 _ARTICLE = re.compile(r"(the|an?)\s+(?=\S)", re.IGNORECASE)
 _DETERMINED = re.compile(
@@ -36,13 +37,24 @@ _DETERMINED = re.compile(
 )
 
 
-def word_segmentation(phrase: str, color: str, rng: np.random.Generator, folder: Path = TEMPLATES) -> str:
+def word_segmentation(
+    phrase: str, color: str, rng: np.random.Generator, folder: Path = TEMPLATES, *, is_class: bool = False
+) -> str:
     """One instruction to mark what ``phrase`` refers to: "Lay a half-transparent red mask over the left bird."
+
+    Args:
+        phrase: a referring phrase or the name of a class.
+        color: its name.
+        rng: chooses the template.
+        folder: of the template files.
+        is_class: ``phrase`` is a class, all of its pixels: its name stands as it is (paper section 4.1), as "the
+            person" would be one of several people: "Lay a half-transparent red mask over person."
 
     Raises:
         RowRejected: empty_phrase.
     """
-    return _choose("segmentation", rng, folder).format(object=definite(phrase), color=color)
+    words = _plain(phrase) if is_class else definite(phrase)
+    return _choose("segmentation", rng, folder).format(object=words, color=color)
 
 
 def word_keypoints(
@@ -100,13 +112,13 @@ def joint_words(joint: str, names: Sequence[str], rule: Repair) -> str:
     """A joint's name as an instruction says it.
 
     Args:
-        joint: in plain words: "left shoulder"; "head top" is asked for as the top of the head.
+        joint: in plain words: "left shoulder"; "head top" and "root of tail" get their articles.
         names: all joints of its dataset.
         rule: ``official`` writes "left_shoulder" for every dataset but COCO, which alone has a nose, and calls
             CrowdPose's head "top_head".
     """
     if rule == "corrected":
-        return "top of the head" if joint == "head top" else joint
+        return _WITH_ARTICLE.get(joint, joint)
     if "nose" in names:
         return joint
     return "top_head" if joint == "head" else joint.replace(" ", "_")
@@ -136,9 +148,7 @@ def definite(phrase: str) -> str:
     Raises:
         RowRejected: empty_phrase.
     """
-    words = " ".join(phrase.split()).strip(" .,;:!?")
-    if not words:
-        raise RowRejected(Reason.EMPTY_PHRASE, "nothing to refer to the region by")
+    words = _plain(phrase)
     words = words[0].lower() + words[1:] if words[1:].islower() or len(words) == 1 else words
     if _DETERMINED.match(words):
         return words
@@ -150,6 +160,14 @@ def definite(phrase: str) -> str:
         return f"the one {words}"
     words = _SOME.sub("", words, count=1) if _SOME.match(words) else words
     return "the " + _ARTICLE.sub("", words, count=1) if _ARTICLE.match(words) else f"the {words}"
+
+
+def _plain(phrase: str) -> str:
+    """A phrase without needless blanks and marks at its ends. Raises RowRejected (empty_phrase)."""
+    words = " ".join(phrase.split()).strip(" .,;:!?")
+    if not words:
+        raise RowRejected(Reason.EMPTY_PHRASE, "nothing to refer to the region by")
+    return words
 
 
 def _in_place(place: str) -> str:

@@ -29,7 +29,7 @@ from catalog.instructions import (
     word_keypoints,
     word_segmentation,
 )
-from catalog.masks import decode_mask, mask_box
+from catalog.masks import decode_mask
 from catalog.person_squares import augment_square, person_square
 from catalog.reasons import Reason
 from catalog.render_styles import RenderOptions
@@ -196,7 +196,9 @@ def _render_segmentation(
     pixels = _show(view, [source], options)[0]
     return Sample(
         pair_id=row["pair_id"],
-        instruction=word_segmentation(phrase, name, chance.generator, options.templates),
+        instruction=word_segmentation(
+            phrase, name, chance.generator, options.templates, is_class=row["class_names"] is not None
+        ),
         source=pixels,
         target=render_mask(pixels, shown, rgb, options.alpha),
         view=view,
@@ -308,8 +310,7 @@ def _choose_view(
             return view
         return _flip(view, _draw_flip(words, chance.generator, options))
     keeps = region is not None and region.any() and options.referent == "corrected"
-    box = mask_box(region) if keeps and region is not None else None
-    view = square_view(height, width, options.size, chance.generator, box)
+    view = square_view(height, width, options.size, chance.generator, region if keeps else None)
     flipped = _draw_flip(words, chance.generator, options)
     if is_noise:
         view = pixel_view(height, width, options.size, chance.generator)

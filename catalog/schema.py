@@ -107,7 +107,7 @@ _ANNOTATION = [
 ]
 
 _CLASSES = [
-    ("class_names", pa.list_(pa.string())),  # all classes of its dataset, in the order of their values; null: not one
+    ("class_names", pa.list_(pa.string())),  # of its dataset, in the order of their values; null: it is none of classes
     ("present_classes", pa.list_(pa.string())),  # of these, what the photo shows
 ]
 

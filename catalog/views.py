@@ -4,7 +4,6 @@ Source and target of a pair, its masks and its keypoints all pass through one vi
 Coordinates follow pixel centres: a point on the centre of a source pixel lands where that pixel's centre lands.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -158,7 +157,7 @@ def square_view(
     width: int,
     size: int,
     rng: np.random.Generator,
-    region: Sequence[float] | None = None,
+    region: np.ndarray | None = None,
 ) -> View:
     """A square as large as the short side, at a random place along the long side.
 
@@ -167,18 +166,29 @@ def square_view(
         width: of the image, pixels.
         size: of the view, pixels.
         rng: draws the place; always once, so that later draws do not depend on the image's shape.
-        region: box [x, y, width, height] to keep in view: whole if it fits, else as much of it as possible. None:
-            anywhere (official code, which may cut away what the instruction names).
+        region: bool height x width, with a pixel, to keep in view: whole if its box fits, else at least half of what
+            the best place would show of it. None: anywhere (official code, which may cut away what is named).
     """
     side = min(height, width)
     axis = 0 if width >= height else 1
     low, high = 0, max(height, width) - side
-    if region is not None:
-        start, end = region[axis], region[axis] + region[axis + 2]
-        first, last = sorted((int(np.floor(start)), int(np.ceil(end)) - side))
-        low, high = min(max(low, first), high), max(min(high, last), low)
-    offset = low + int(rng.random() * (high - low + 1))
+    places = np.arange(low, high + 1) if region is None else _showing_places(region, axis, side, high)
+    offset = int(places[int(rng.random() * len(places))])
     return View(*((offset, 0) if axis == 0 else (0, offset)), side, side, size)
+
+
+def _showing_places(region: np.ndarray, axis: int, side: int, high: int) -> np.ndarray:
+    """Offsets from 0 to ``high`` of a square along an axis (0: x, 1: y) that keep a region in view."""
+    counts = region.sum(axis=axis)
+    lines = np.flatnonzero(counts)
+    first, last = sorted((int(lines[0]), int(lines[-1]) + 1 - side))
+    places = np.arange(min(max(0, first), high), min(high, last) + 1)
+    if lines[-1] + 1 - lines[0] <= side:
+        return places
+    sums = np.concatenate([[0], np.cumsum(counts)])
+    shown = sums[places + side] - sums[places]
+    kept: np.ndarray = places[2 * shown >= shown.max()]
+    return kept
 
 
 def pixel_view(height: int, width: int, size: int, rng: np.random.Generator) -> View:

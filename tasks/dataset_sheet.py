@@ -24,11 +24,12 @@ from catalog.samples import Sample, render_sample
 from catalog.store import Shard, read_metadata, read_rows
 from catalog.views import View
 from catalog.workspace import Workspace
+from tasks.joint_overlay import draw_joints
 from tasks.listing import list_source
 from tasks.parameters import IngestParameters
 from tasks.profiles import Profile, Source
 from tasks.row_images import RowImages
-from tasks.sheet_drawing import Block, draw_sheet
+from tasks.sheet_drawing import Block, draw_sheet, needed_lines
 from tasks.step_calls import Call
 from tasks.steps import Row, prepare
 
@@ -36,9 +37,6 @@ _CELLS = 3
 _CELL = 240
 _OUTLINE = (255, 0, 200)
 _FRAME = (255, 210, 0)
-_PALE = (235, 235, 235)
-_ENLARGED = 480  # pixels, longer side of a person's part
-_FONT_SCALE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +84,8 @@ def write_dataset_sheet(
     if not blocks:
         found = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "no record at all"
         raise SourceError(f"Nothing of {source.dataset} can be shown: of its first {num_records} records, {found}.")
-    write_file(path, [draw_sheet(blocks, len(blocks), _CELLS, _CELL)])
+    lines = needed_lines((block.text for block in blocks), _CELLS, _CELL)
+    write_file(path, [draw_sheet(blocks, len(blocks), _CELLS, _CELL, lines)])
     return DatasetSheet(num_images=num_records, num_rows=len(rows), num_shown=len(blocks), reasons=reasons)
 
 
@@ -143,7 +142,7 @@ def _block(row: Row, roots: Roots, images: RowImages, options: RenderOptions) ->
 
 
 def _caption(row: Row, what: str) -> str:
-    words = " / ".join(filter(None, (row["phrase"], row["label"])))
+    words = " / ".join(dict.fromkeys(filter(None, (row["label"], row["phrase"]))))
     return "  ·  ".join(filter(None, (what, row["region_id"], words)))
 
 
@@ -162,35 +161,10 @@ def _outlined(photo: np.ndarray, row: Row) -> np.ndarray:
 
 
 def _with_joints(photo: np.ndarray, row: Row, sample: Sample) -> np.ndarray:
-    """The person's part of the photo, enlarged: the box, a cross on every labelled joint, the asked ones by name.
-
-    Joints are placed by the crop alone, without the code that the sample went through.
-    """
-    points = [(joint["x"], joint["y"]) for joint in row["keypoints"] if joint["visibility"]]
-    x, y, width, height = row["bbox"] or [*np.min(points, axis=0), *np.ptp(points, axis=0)]
-    left, top = max(0, int(x - 0.1 * width)), max(0, int(y - 0.1 * height))
-    part = photo[top : int(y + 1.1 * height) + 1, left : int(x + 1.1 * width) + 1]
-    factor = _ENLARGED / max(part.shape[0], part.shape[1])
-    shown = np.asarray(cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA))
-    _rectangle(shown, [(x - left) * factor, (y - top) * factor, width * factor, height * factor], _OUTLINE, 1)
+    """The person's part of the photo, the asked joints by name."""
     names = [other_side(joint) if sample.view.flipped else joint for joint in sample.joints]
     asked = dict(zip(names, (rgb for _, rgb in sample.colors), strict=True))
-    for joint in row["keypoints"]:
-        if joint["visibility"]:
-            place = round((joint["x"] - left) * factor), round((joint["y"] - top) * factor)
-            cv2.drawMarker(shown, place, asked.get(joint["name"], _PALE), cv2.MARKER_CROSS, 18, 3)
-            if joint["name"] in asked:
-                _label(shown, joint["name"], place)
-    return shown
-
-
-def _label(image: np.ndarray, text: str, place: tuple[int, int]) -> None:
-    """White on black beside a place, on whichever side there is room."""
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, 1)
-    x = place[0] + 12 if place[0] + 12 + width < image.shape[1] else max(0, place[0] - 12 - width)
-    for rgb, thickness in ((0, 0, 0), 5), ((255, 255, 255), 1):
-        corner = x, place[1] + height // 2
-        cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, _FONT_SCALE, rgb, thickness, cv2.LINE_AA)
+    return draw_joints(photo, row["keypoints"], row["bbox"], asked)
 
 
 def _framed(photo: np.ndarray, view: View) -> np.ndarray:

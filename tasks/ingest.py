@@ -16,7 +16,7 @@ from catalog.store import ShardWriter
 from tasks import records_check as check
 from tasks.listing import open_source
 from tasks.parameters import IngestParameters
-from tasks.readers.classes import ClassReader
+from tasks.readers.classes import NamesClasses
 from tasks.readers.records import Reader
 from tasks.source_images import SourceFile, check_size, parse_record, provenance, read_source
 from tasks.steps import Row, StepContext
@@ -26,7 +26,7 @@ def ingest(context: StepContext, writer: ShardWriter) -> Iterator[Row]:
     """Yield the regions of each listed image, in listing order."""
     assert context.source is not None
     reader = open_source(context.source)
-    class_names = reader.class_names() if isinstance(reader, ClassReader) else None
+    class_names = reader.class_names() if isinstance(reader, NamesClasses) else None
     for row in context.rows:
         if row["kind"] == "image":
             yield from _image_rows(context, reader, class_names, row, writer)

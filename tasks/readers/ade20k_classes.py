@@ -122,6 +122,10 @@ class Ade20kFullReader(FileReader):
         shared = self._shared(paths) if self.options["classes"] == "shared" else None
         return (self._image(root, path, shared) for path in wanted)
 
+    def class_names(self) -> list[str]:
+        """None: the full release lists its classes nowhere but in its records."""
+        return []
+
     def _shared(self, paths: Mapping[str, list[Path]]) -> frozenset[int]:
         """The classes that both splits show as whole objects. Raises SourceError where there are none."""
         if absent := [FOLDERS[split] for split in FOLDERS if not paths[split]]:

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,14 @@ class ClassLayout:
     """File names without their ends, in order."""
     suffix: str = ".png"
     """Of the maps."""
+
+
+@runtime_checkable
+class NamesClasses(Protocol):
+    """A reader whose regions are classes: all pixels of each, called by its bare name."""
+
+    def class_names(self) -> list[str]:
+        """The classes that can be asked for, present or not; none where only reading every record would tell."""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from catalog.errors import ConfigError, RowRejected
 from catalog.instruction_templates import read_templates
 from catalog.instructions import (
     definite,
+    joint_words,
     names_a_side,
     other_side,
     word_enhancement,
@@ -135,6 +136,20 @@ def test_any_phrase_is_worded_or_rejected_and_never_parsed(phrase: str, seed: in
         assert error.reason == Reason.EMPTY_PHRASE
         return
     assert definite(phrase) in text
+
+
+def test_the_name_of_a_class_stands_as_it_is() -> None:
+    for seed in range(40):
+        text = word_segmentation(" tv monitor ", "red", np.random.default_rng(seed), is_class=True)
+        assert " tv monitor" in text and "the tv" not in text and "  " not in text
+    with pytest.raises(RowRejected, match="empty_phrase"):
+        word_segmentation(" . ", "red", np.random.default_rng(0), is_class=True)
+
+
+def test_joints_of_animals_and_heads_have_their_articles() -> None:
+    assert joint_words("root of tail", ["nose", "root of tail"], "corrected") == "root of the tail"
+    assert joint_words("root of tail", ["root of tail"], "official") == "root_of_tail"
+    assert joint_words("head top", [], "corrected") == "top of the head"
 
 
 def test_sides() -> None:

@@ -20,7 +20,7 @@ from catalog.drawing_colors import COLORS, color_table
 from catalog.errors import ConfigError, RowRejected
 from catalog.images import encode_png, resize_image, resize_mask
 from catalog.instruction_templates import read_templates
-from catalog.masks import box_mask, encode_mask, mask_box
+from catalog.masks import box_mask, encode_mask
 from catalog.person_squares import person_square
 from catalog.reasons import Reason
 from catalog.render_styles import RenderOptions
@@ -190,6 +190,15 @@ def test_segmentation_uses_every_color_and_template(store: Store) -> None:
 
 def test_the_label_stands_in_for_a_missing_phrase(store: Store) -> None:
     assert "the mug" in store.render(store.segmentation(phrase=None, label="mug")).instruction
+
+
+def test_a_class_is_called_by_its_bare_name(store: Store) -> None:
+    classes = {"class_names": ["cup", "sky"], "present_classes": ["cup"], "phrase": "cup", "label": "cup"}
+    for names in (classes["class_names"], []):  # []: a dataset of classes that lists them nowhere
+        for index in range(30):
+            sample = store.render(store.segmentation(**classes | {"class_names": names}), index=index)
+            asked = "cup" if sample.mask.any() else "sky"
+            assert f" {asked}" in sample.instruction and f"the {asked}" not in sample.instruction
 
 
 def test_squares_keep_the_region_in_view_and_reach_every_place(store: Store) -> None:
@@ -465,13 +474,28 @@ def test_squares_lie_inside_and_hold_as_much_of_the_region_as_fits(
     columns = sorted((int(first * (width - 1)), int(second * (width - 1))))
     rows = sorted((int(first * (height - 1)), int(across * (height - 1))))
     mask[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = True
-    view = square_view(height, width, 32, np.random.default_rng(seed), mask_box(mask))
+    view = square_view(height, width, 32, np.random.default_rng(seed), mask)
     side = min(height, width)
     assert view.width == view.height == side
     assert 0 <= view.x <= width - side and 0 <= view.y <= height - side
     kept = mask[view.y : view.y + side, view.x : view.x + side].sum()
     every = [mask[y : y + side, x : x + side].sum() for y in range(height - side + 1) for x in range(width - side + 1)]
     assert kept == max(every)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.booleans(), st.integers(0, 2**32 - 1), st.lists(st.tuples(st.integers(0, 99), st.integers(1, 20))))
+def test_a_region_in_pieces_is_never_left_out_of_view(tall: bool, seed: int, pieces: list[tuple[int, int]]) -> None:
+    """Two ends of a photo and what lies between: at least half of what the best square shows."""
+    mask = np.zeros((40, 100), bool)
+    mask[5:9, 0:3] = mask[:, 98:] = True
+    for start, length in pieces:
+        mask[10:13, start : start + length] = True
+    best = max(mask[:, place : place + 40].sum() for place in range(61))
+    turned = mask.T if tall else mask
+    view = square_view(*turned.shape, 32, np.random.default_rng(seed), turned)
+    assert (view.width, view.height, view.y if not tall else view.x) == (40, 40, 0)
+    assert 2 * turned[view.y : view.y + 40, view.x : view.x + 40].sum() >= best > 0
 
 
 def test_person_views_clip_the_box_first() -> None:

@@ -3,6 +3,7 @@ the files."""
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from catalog import command_line
 from catalog.render_styles import RenderOptions
 from tasks.commands import main
 from tasks.dataset_sheet import _CELL, write_dataset_sheet
+from tasks.joint_overlay import Rectangle, draw_joints, overlap, place_name
 from tasks.profiles import Source
-from tasks.sheet_drawing import Block, draw_sheet, fit, wrap
+from tasks.sheet_drawing import Block, draw_sheet, fit, needed_lines, wrap
 
 SCENES = Source(dataset="scenes", reader="synthetic", options={"count": 4, "seed": 5})
 
@@ -78,8 +80,57 @@ def test_layout() -> None:
     assert (pixels == 0).all(axis=2).sum() > 100 * 25 + 100 * 33 - 300  # both pictures, and some text
 
     font = ImageFont.load_default(15)
-    lines = wrap("many words that do not fit into one line of this width at all", font, 120).split("\n")
-    assert len(lines) == 2 and lines[1].endswith("…") and all(font.getlength(line) <= 130 for line in lines)
+    text = "many words that do not fit into one line of this width at all"
+    lines = wrap(text, font, 120)
+    assert len(lines) == 2 and lines[1].endswith("…") and all(font.getlength(line) <= 120 for line in lines)
+    assert " ".join(wrap(text, font, 120, 9)) == text and wrap("", font, 120) == [""]
+    assert wrap("x" * 99 + " y", font, 120) == [wrap("x" * 99, font, 120)[0], "y"]
+
+
+def test_the_longest_text_is_shown_whole() -> None:
+    text = "words " * 60
+    assert needed_lines(["a", text], 3, 240) == len(wrap(text, ImageFont.load_default(15), 720, 99)) > 2
+    assert needed_lines(["a"], 3, 240) == 2 and needed_lines([text * 99], 3, 240) == 12
+    picture = np.zeros((50, 50, 3), np.uint8)
+    heights = [
+        Image.open(BytesIO(draw_sheet([Block([picture], "c", text)], 1, 1, 240, lines))).height for lines in (2, 7)
+    ]
+    assert heights[1] - heights[0] == 5 * 18
+
+
+JOINTS = {"left elbow": (30, 30), "left wrist": (33, 31), "left hip": (31, 36), "right hip": (28, 36)}
+
+
+def keypoints_at(places: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    return [{"name": name, "x": x, "y": y, "visibility": 2} for name, (x, y) in places.items()]
+
+
+def test_no_joint_s_name_covers_another_s_name_or_cross() -> None:
+    places = {name: [8 * x, 8 * y] for name, (x, y) in JOINTS.items()}
+    taken: list[Rectangle] = [(x - 9, y - 9, x + 9, y + 9) for x, y in places.values()]
+    for name, place in places.items():
+        left, top, right, bottom = found = place_name(name, place, (480, 480), taken)
+        assert 0 <= left < right <= 480 and 0 <= top < bottom <= 480
+        assert not any(overlap(found, other) for other in taken)
+        taken.append(found)
+    full = place_name("nose", (5, 5), (20, 30), [(0, 0, 30, 20)])  # no room at all: there is a place nevertheless
+    assert full[:2] == (0, 0)
+
+
+def test_joints_outside_the_box_are_shown() -> None:
+    photo = np.full((200, 300, 3), 120, np.uint8)
+    hidden = {"name": "nose", "x": 0, "y": 0, "visibility": 0}
+    joints = [*keypoints_at(JOINTS | {"left ankle": (280, 190)}), hidden]
+    red, blue = (255, 0, 0), (0, 0, 255)
+    shown = draw_joints(photo, joints, [20, 20, 40, 40], {"left ankle": red, "left hip": blue})
+    assert max(shown.shape[:2]) == 480 and np.array_equal(photo, np.full_like(photo, 120))
+    for rgb, (x, y) in ((red, (280, 190)), (blue, (31, 36))):
+        rows, columns = np.nonzero((shown == rgb).all(axis=2))
+        # the part begins 10 % of its size before the box and ends at the photo's edge
+        factor = 480 / 300
+        assert abs(np.median(columns) - x * factor) < 12 and abs(np.median(rows) - (y - 3) * factor) < 12
+    without = draw_joints(photo, joints, None, {"left ankle": red})
+    assert (without == red).all(axis=2).any() and not (without == blue).all(axis=2).any()
 
 
 SAMPLES = {

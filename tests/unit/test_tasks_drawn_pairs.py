@@ -53,10 +53,32 @@ def test_class_pairs_carry_what_their_photo_lacks(tmp_path: Path) -> None:
         for index in range(10):
             sample = render_sample(row, roots, seed=0, index=index, options=options)
             assert not sample.mask.any() and (sample.source == sample.target).all()
-            assert not any(f"the {name} " in sample.instruction for name in ("person", "car"))
+            assert not any(f" {name} " in sample.instruction for name in ("person", "car"))
         sample = render_sample(row, roots, seed=0, index=0, options=RenderOptions(absent_probability=0.0))
-        assert sample.mask.any() and f"the {row['phrase']}" in sample.instruction
+        assert sample.mask.any() and f" {row['phrase']}" in sample.instruction
+        assert f"the {row['phrase']}" not in sample.instruction
     assert all(row["class_names"] is None for row in rows["pairs"] if row["vision_task"] == "image_editing")
+
+
+def test_classes_of_the_full_ade20k_are_called_by_their_names(tmp_path: Path) -> None:
+    """Its records alone say which classes there are, so none is asked for in vain."""
+    root = tmp_path / "ade"
+    entries = [{"name_ndx": number, "name": name, "parts": {"part_level": 0}} for number, name in ((300, "car, auto"),)]
+    for split, stem in (("training", "ADE_train_1"), ("validation", "ADE_val_1")):
+        folder = root / "images" / "ADE" / split / "urban" / "street"
+        write_photo(folder / f"{stem}.jpg")
+        colours = np.zeros((120, 160, 3), np.uint8)
+        colours[30:90, 20:70] = (300 // 256 * 10, 300 % 256, 7)  # two cars
+        colours[30:90, 90:150] = colours[30, 20]
+        Image.fromarray(colours).save(folder / f"{stem}_seg.png")
+        (folder / f"{stem}.json").write_text(json.dumps({"annotation": {"object": entries}}))
+    rows, roots = build_pairs(tmp_path / "home", "ade20k_847", root)
+    (row,) = [row for row in rows["pairs"] if row["vision_task"] == "segmentation"]
+    assert row["class_names"] == [] == row["present_classes"]
+    for index in range(20):
+        for colors in ("corrected", "fixed"):
+            sample = render_sample(row, roots, seed=0, index=index, options=RenderOptions(size=64, colors=colors))
+            assert sample.mask.any() and " car" in sample.instruction and "the car" not in sample.instruction
 
 
 def test_an_expression_without_target_leaves_the_picture(tmp_path: Path) -> None:
