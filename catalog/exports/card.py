@@ -163,7 +163,10 @@ def _provenance(facts: CardFacts) -> str:
     lines = [f"- mix {_words(facts.footer['name'])}, seed {facts.footer['seed']}, footer SHA-256 `{facts.mix_sha256}`"]
     for origin in facts.origins:
         lines.append(f"- build {_words(origin.name)}")
-        lines += [f"  - helper model {_code(backend)}" for backend in origin.backends]
+        if origin.backends is None:
+            lines.append("  - helper models not known: its shards were not at hand when this export was made")
+        else:
+            lines += [f"  - helper model {_code(backend)}" for backend in origin.backends]
     lines.append(
         "- `pair_id` names a pair in its catalog: `python -m catalog explain PAIR_ID` there tells all about it"
     )

@@ -22,7 +22,7 @@ from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError, MixError, RowRejected
 from catalog.exports.card import TALLIED, CardFacts, describe_in_a_sentence, write_card
 from catalog.exports.croissant import describe
-from catalog.exports.folder import ExportFolder, ShardNote, claim_export, settle
+from catalog.exports.folder import ExportFolder, ShardNote, claim_export, refuse_store, settle
 from catalog.exports.licences import LicenceChoice, licences_of, read_licences
 from catalog.exports.origin import trace_origin
 from catalog.exports.pairs import FACTS, PICTURES, ExportedPair, MixRow, PairOptions, make_pair, read_rows
@@ -110,12 +110,14 @@ def export_mix(
         progress: told after each row.
 
     Raises:
-        ConfigError: ``output`` is there and another export or none, or licences are not vouched for.
+        ConfigError: ``output`` is there and another export or none, cannot be made, or is in the workspace's own store;
+            or licences are not vouched for.
         MixError: no such mix, a damaged one, or no pair of it can be exported.
         ShardError: a root is not known on this machine.
     """
     if shard_bytes < MIN_SHARD_BYTES:
         raise ConfigError(f"a shard needs at least {MIN_SHARD_BYTES} bytes. Got {shard_bytes}")
+    refuse_store(output, workspace)
     footer = _read_footer(mix)
     counts, donors = read_licences(workspace, mix, footer, options.repeats)
     if kind == "croissant" and not choice.patterns:

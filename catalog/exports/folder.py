@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from catalog.digests import canonical_json, file_digest
 from catalog.durable import TEMPORARY_SUFFIX, claim, publish_folder, sync_folder, write_file
 from catalog.errors import ConfigError
+from catalog.workspace import Workspace
 
 _NOTES, _FOLDER, _SETTINGS = "notes", "folder", "settings.sha256"
 _OURS = frozenset({_NOTES, _FOLDER, _SETTINGS, _SETTINGS + TEMPORARY_SUFFIX})
@@ -128,7 +129,7 @@ def remove_partial(partial: Path) -> None:
         ConfigError: the folder is something else.
     """
     if partial.exists():
-        if not {one.name for one in partial.iterdir()} <= _OURS:
+        if not partial.is_dir() or not {one.name for one in partial.iterdir()} <= _OURS:
             raise ConfigError(f"unfinished exports are made in {partial}, which is something else: name another folder")
         shutil.rmtree(partial)
 
@@ -138,18 +139,43 @@ def claim_export(output: Path, settings_sha256: str) -> Iterator[ExportFolder | 
     """The right to make ``output``, waiting while another process makes it; None: it is there, whole, as wanted.
 
     Raises:
-        ConfigError: something else is there already.
+        ConfigError: something else is there already, or nothing can be made there.
     """
+    with ExitStack() as claims:
+        try:
+            folder = _open_claimed(claims, output, settings_sha256)
+        except OSError as error:  # it names a file of ours, which tells the user little
+            raise ConfigError(
+                f"an export needs a folder that it can make and write, but {output} cannot be made "
+                f"({_why_not(output, error)}): mend that or name another folder with --output"
+            ) from error
+        yield folder
+
+
+def _open_claimed(claims: ExitStack, output: Path, settings_sha256: str) -> ExportFolder | None:
     partial = output.with_name(output.name + ".partial")
     if not is_finished(output, settings_sha256):
         refuse_existing(output)  # before anything is made beside it
-    with claim(output):
-        if is_finished(output, settings_sha256):
-            remove_partial(partial)
-            yield None
-        else:
-            refuse_existing(output)
-            yield ExportFolder(partial, settings_sha256)
+    claims.enter_context(claim(output))
+    if is_finished(output, settings_sha256):
+        remove_partial(partial)
+        return None
+    refuse_existing(output)
+    return ExportFolder(partial, settings_sha256)
+
+
+def _why_not(output: Path, error: OSError) -> str:
+    """What stands in the way, in the user's own path where it is there."""
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        file = next((one for one in output.parents if one.is_file()), None)
+        if file is not None:
+            return f"{file} is a file, not a folder"
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename}, a name that an export writes under, is a folder"
+    if isinstance(error, PermissionError):
+        named = Path(error.filename or output)
+        return f"permission denied in {named if named in output.parents else output.parent}"
+    return (error.strerror or str(error)).lower()
 
 
 def is_finished(output: Path, settings_sha256: str) -> bool:
@@ -165,6 +191,18 @@ def refuse_existing(output: Path) -> None:
     """Raises ConfigError if ``output`` is there."""
     if output.exists() or output.is_symlink():
         raise ConfigError(f"an export never overwrites, but {output} exists: name another folder or remove it")
+
+
+def refuse_store(output: Path, workspace: Workspace) -> None:
+    """Raises ConfigError if ``output`` is where the workspace keeps its own shards, or holds that place."""
+    wanted = output.resolve()
+    for kept in (workspace.data, workspace.catalog / "tables", workspace.catalog / "manifests"):
+        place = kept.resolve()
+        if wanted.is_relative_to(place) or place.is_relative_to(wanted):
+            raise ConfigError(
+                f"an export lies outside the shard store, but {output} is in the way of {kept}, which the workspace "
+                "keeps for its own shards: name another folder with --output, such as exports/pairs"
+            )
 
 
 def settle(path: Path) -> tuple[int, str]:

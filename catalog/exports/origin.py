@@ -6,10 +6,10 @@ from typing import Any
 
 from catalog.decisions import decision_name
 from catalog.errors import ShardError
+from catalog.lineage import Lineage
 from catalog.manifests import read_manifest
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.schema import VERDICTS
-from catalog.store import read_metadata
 from catalog.workspace import Workspace
 
 
@@ -20,8 +20,10 @@ class BuildOrigin:
     name: str
     waterfall: list[tuple[str, int, int]] | None
     """Pairs that each reason and condition removed, and that then remained; None: its verdicts are not here."""
-    backends: list[str]
-    """``role=name@revision`` of the helper models that made its pairs, sorted."""
+    backends: list[str] | None
+    """``role=name@revision`` of the helper models that its pairs were made and scored with, sorted; None: its shards
+    are not here.
+    """
 
 
 def trace_origin(workspace: Workspace, footer: Mapping[str, Any]) -> list[BuildOrigin]:
@@ -30,20 +32,52 @@ def trace_origin(workspace: Workspace, footer: Mapping[str, Any]) -> list[BuildO
 
 
 def _trace(workspace: Workspace, build: Mapping[str, Any], policy: Mapping[str, Any]) -> BuildOrigin:
-    name = build["name"]
+    return BuildOrigin(
+        name=build["name"],
+        waterfall=_trace_verdicts(workspace, build, policy),
+        backends=_trace_models(workspace, build),
+    )
+
+
+def _trace_verdicts(
+    workspace: Workspace, build: Mapping[str, Any], policy: Mapping[str, Any]
+) -> list[tuple[str, int, int]] | None:
     try:
-        decision = read_manifest(workspace, decision_name(name, policy["name"]))
-        pairs = read_manifest(workspace, name).tables.get("pairs", [])
-        backends = {one for shard in pairs for one in read_metadata(shard.file(workspace)).get("backends", [])}
+        decision = read_manifest(workspace, decision_name(build["name"], policy["name"]))
     except ShardError:  # the mix may have travelled alone
-        return BuildOrigin(name=name, waterfall=None, backends=[])
-    same = [shard.sha256 for shard in decision.tables["verdicts"]] == build["verdicts"]
-    waterfall = None
-    if same:
-        with open_database() as connection:
-            open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
-            waterfall = _order(fetch_rows(connection, load_sql("verdict_counts")), policy)
-    return BuildOrigin(name=name, waterfall=waterfall, backends=sorted(backends))
+        return None
+    verdicts = decision.tables.get("verdicts", [])
+    if [shard.sha256 for shard in verdicts] != build["verdicts"]:
+        return None
+    if not all(shard.file(workspace).is_file() for shard in verdicts):
+        return None
+    with open_database() as connection:
+        open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
+        return _order(fetch_rows(connection, load_sql("verdict_counts")), policy)
+
+
+def _trace_models(workspace: Workspace, build: Mapping[str, Any]) -> list[str] | None:
+    """Of the mix's pairs, their scores, and everything that either was made from, whole galleries included."""
+    wanted = set(build["pairs"])
+    try:
+        manifest = read_manifest(workspace, build["name"])
+        pairs = [shard for shard in manifest.tables.get("pairs", []) if shard.sha256 in wanted]
+        if {shard.sha256 for shard in pairs} != wanted:  # built anew since: what it says now is of other pairs
+            return None
+        lineage = Lineage(workspace, manifest)
+        scores = manifest.tables.get("scores", [])
+        waiting = pairs + [one for one in scores if not wanted.isdisjoint(lineage.footer(one).get("inputs", []))]
+        waiting += manifest.tables.get("requests", [])  # matched by a crawl, which no later step names as its input
+        seen, found = {shard.sha256 for shard in waiting}, set()
+        while waiting:
+            shard = waiting.pop()
+            found.update(lineage.footer(shard).get("backends", []))
+            inputs = [one for one in lineage.inputs(shard) if one.sha256 not in seen]
+            seen.update(one.sha256 for one in inputs)
+            waiting += inputs
+    except ShardError:
+        return None
+    return sorted(found)
 
 
 def _order(rows: list[dict[str, Any]], policy: Mapping[str, Any]) -> list[tuple[str, int, int]]:

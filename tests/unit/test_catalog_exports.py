@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -36,6 +37,7 @@ from catalog.roots import Roots, read_image_bytes
 from catalog.samples import render_sample
 from catalog.workspace import HOME_VARIABLE, Workspace
 
+ROOT = Path(__file__).parents[2]
 SIZE, SEED = 64, 5
 ALL = LicenceChoice(private=True)
 DRAWN = PairOptions(size=SIZE, seed=SEED)
@@ -260,7 +262,8 @@ def test_donors_whose_build_is_gone_are_not_known(home: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=f"12 have {NOT_KNOWN!r}"):
         run(moved, tmp_path / "out", "datasets", choice=LicenceChoice())
     run(moved, tmp_path / "out", "datasets")
-    assert "its verdicts were not at hand" in (tmp_path / "out" / "README.md").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "its verdicts were not at hand" in card and "helper models not known" in card
 
 
 @pytest.mark.parametrize(
@@ -416,6 +419,62 @@ def test_bad_input_is_one_sentence(
     lines = capsys.readouterr().err.splitlines()
     assert status == 2 and len(lines) == 1 and lines[0].startswith("error: ") and sentence in lines[0]
     assert not list(tmp_path.iterdir())
+
+
+def one_sentence(home: Path, output: Path, before: tuple[str, ...] = ()) -> str:
+    """What the command says of an output, in a process of its own."""
+    words = [*before, sys.executable, "-m", "catalog", "export", "--format", "croissant", "--output", str(output)]
+    done = subprocess.run(words, env={**os.environ, HOME_VARIABLE: str(home)}, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("place", ["catalog/tables/pairs/out", "catalog/manifests/out", "data", "data/pairs/out", "."])
+def test_an_output_in_the_store_is_refused(home: Path, tmp_path: Path, place: str) -> None:
+    before = sorted(home.rglob("*"))
+    (tmp_path / "link").symlink_to(home)
+    for output in (home / place, tmp_path / "link" / place):
+        with pytest.raises(ConfigError, match=r"an export lies outside the shard store, but .*: name another folder"):
+            run(home, output, "croissant")
+    assert sorted(home.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("file/out", "/file is a file, not a folder"),
+        ("file/deep/out", "/file is a file, not a folder"),
+        ("x" * 300, "file name too long"),
+        ("x" * 248, "file name too long"),  # fits, but not what is made beside it
+        ("taken", "taken.tmp, a name that an export writes under, is a folder"),
+    ],
+)
+def test_an_output_that_cannot_be_made_is_named(home: Path, tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "taken.tmp").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        run(home, tmp_path / name, "croissant")
+    message = str(caught.value)
+    assert f"can make and write, but {tmp_path / name} cannot be made (" in message and reason in message
+    assert "name another folder with --output" in message
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.tmp"]
+
+
+def test_an_output_that_is_there_or_half_there_as_a_file_is_named(home: Path, tmp_path: Path) -> None:
+    for name, message in (("out", "out exists: name another folder"), ("out.partial", "which is something else")):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(ConfigError, match=message):
+            run(home, tmp_path / "out", "croissant")
+        (tmp_path / name).unlink()
+
+
+def test_an_output_in_a_folder_of_somebody_else_is_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o555)
+    before = ("setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
+    for output in (tmp_path / "locked" / "out", tmp_path / "locked" / "deep" / "out"):
+        message = one_sentence(home, output, before)
+        assert f"but {output} cannot be made (permission denied in {tmp_path / 'locked'}" in message
+        assert ".tmp" not in message and "name another folder with --output" in message
 
 
 def test_the_command_says_what_it_did(
