@@ -36,6 +36,7 @@ from catalog.explanation_words import in_words
 from catalog.manifests import list_manifests, read_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
+from catalog.outputs import check_output
 from catalog.policies import Policy
 from catalog.policy_diff import diff_policies, find_policy
 from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
@@ -88,10 +89,11 @@ def _clean(options: argparse.Namespace, workspace: Workspace) -> int:
 def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
     # The other decision is read first: it may have the name of the one to be made.
     other = read_manifest(workspace, decision_name(options.build, options.against)) if options.against else None
+    picture = options.picture and check_output(options.picture, ".png", workspace)
     policy = Policy.read(options.policy)
     decision = decide(workspace, options.build, policy, options.threads)
-    if options.picture is not None:
-        write_waterfall(decision, options.picture)
+    if picture is not None:
+        write_waterfall(decision, picture)
     if options.json:
         _say(json.dumps(_decision_values(decision), indent=2))
         return 0
@@ -130,7 +132,7 @@ def _decision_values(decision: Decision) -> dict[str, object]:
 
 
 def _mix(options: argparse.Namespace, workspace: Workspace) -> int:
-    output = options.output or workspace.catalog / "mix.parquet"
+    output = check_output(options.output or workspace.catalog / "mix.parquet", ".parquet", workspace)
     policy, plan = Policy.read(options.policy), MixPlan.read(options.weights)
     builds = options.build or [_BUILD]
     summary = build_mix(workspace, builds, policy, plan, output, options.threads, options.memory_limit)
@@ -194,6 +196,8 @@ def _verify(options: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _plan(options: argparse.Namespace, workspace: Workspace) -> int:
+    if options.limit < 0:
+        raise ConfigError(f"--limit must be 0 or more. Got {options.limit}")
     first, last = _steps(options.steps)
     mix = options.mix or workspace.catalog / "mix.parquet"
     given: int | None = options.batch

@@ -100,9 +100,11 @@ def decide(
 
     Raises:
         ShardError: no such build, a torn shard, or a pair_id that occurs twice.
+        ConfigError: threads that no machine has.
         PolicyError: the build has pairs that the policy looks at, and no scores, no photo that their quality could be
             measured against, or scores of other helper models than the policy's thresholds are about.
     """
+    threads = count_threads(threads)
     source = read_manifest(workspace, build)
     if "pairs" not in source.tables:
         raise ShardError(f"{build!r} has no table of pairs: name a build, not a decision")
@@ -115,7 +117,7 @@ def decide(
     path = workspace.table_path("verdicts", key)
     made, digest = not path.exists(), _known_digest(workspace, decision_name(build, policy.name), key)
     if made:
-        digest = _write_verdicts(workspace, source, policy, path, parameters, revoked, count_threads(threads))
+        digest = _write_verdicts(workspace, source, policy, path, parameters, revoked, threads)
     counts = read_ending(path)["counts"]
     thresholds = read_metadata(path)["thresholds"]
     manifest = Manifest(

@@ -19,6 +19,7 @@ from catalog.strict_toml import Fields, read_toml
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 MAX_WEIGHT = 1000.0
+MAX_SEED = 2**63
 _MAX_COUNT = 10**12
 _FILTERS = ("dataset", "vision_task", "edit_type")
 
@@ -98,6 +99,8 @@ class MixPlan:
         if not _NAME.fullmatch(name):
             raise fields.wrong(f"needs a name of lower-case letters, digits, '-' and '_'. Got {name!r}")
         seed = fields.integer("seed", 0)
+        if not 0 <= seed < MAX_SEED:
+            raise fields.wrong(f"needs a seed of 0 to 2^63 - 1. Got {seed}")
         held_out = fields.flag("held_out", False)
         epochs = _whole(fields, "epochs", 1)
         num_samples = _whole(fields, "num_samples") if fields.has("num_samples") else None

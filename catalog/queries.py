@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from catalog.errors import ConfigError, ShardError
 
+MAX_THREADS = 1024
 _SQL_FOLDER = Path(__file__).parent / "sql"
 _REMEDY = "run `python -m catalog verify`, delete what it names and run the build again"
 
@@ -67,9 +68,9 @@ def open_database(threads: int | None = None, memory_limit: str | None = None) -
 
 
 def count_threads(threads: int | None) -> int:
-    """The cores to use: as many as asked for, or all. Raises ConfigError for less than one."""
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads must be at least 1. Got {threads}")
+    """The cores to use: as many as asked for, or all. Raises ConfigError outside 1 to `MAX_THREADS`."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"threads must be 1 to {MAX_THREADS}. Got {threads}: leave it away for all cores")
     return threads or os.cpu_count() or 1
 
 

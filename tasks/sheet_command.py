@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import ConfigError
+from catalog.outputs import check_output
 from catalog.render_styles import RenderOptions
 from catalog.reports import text_table
+from catalog.workspace import Workspace
 from tasks.dataset_sheet import write_dataset_sheet
 from tasks.profiles import Source
 from tasks.readers.registry import READERS
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     source = Source(
         dataset=dataset, reader=options.reader, root=root, options=parse_settings(options.option, "--option split=val")
     )
-    output = options.output or Path(f"{dataset}-sheet.png")
+    output = check_output(options.output or Path(f"{dataset}-sheet.png"), ".png", Workspace.default())
     sheet = write_dataset_sheet(source, output, _style(options.set), options.images, options.limit)
     counts = [["records read", sheet.num_images], ["rows of them", sheet.num_rows], ["shown", sheet.num_shown]]
     counts += [[f"not usable: {reason}", count] for reason, count in sorted(sheet.reasons.items())]

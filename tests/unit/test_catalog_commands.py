@@ -319,7 +319,7 @@ def test_plan_takes_the_batch_of_the_runs(home: Workspace, capsys: pytest.Captur
         (["plan", "--steps", "0:1", "--batch", "1", "--mix", "."], "no mix at ."),
         (["mix", "--weights", "absent.toml"], "no file absent.toml"),
         (["mix", "--build", "other"], "no build named 'other'"),
-        (["mix", "--threads", "0"], "threads must be at least 1"),
+        (["mix", "--threads", "0"], "threads must be 1 to 1024"),
         (["decide", "--policy", "absent.toml"], "no file absent.toml"),
         (["decide", "--against", "nobody"], "no build named 'build-ieiw.nobody'"),
         (["stats", "--build", "Other"], "lower-case"),

@@ -643,7 +643,7 @@ def test_a_torn_input_is_one_sentence(workspace: Workspace, make_build: Any, mak
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ShardError, match="verify"):
         build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output)
-    with pytest.raises(ConfigError, match="at least 1"):
+    with pytest.raises(ConfigError, match="must be 1 to 1024"):
         build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output, threads=0)
     with pytest.raises(ConfigError, match="like 4GB"):
         build_mix(workspace, ["build-ieiw"], EVERYTHING, make_plan(ONE), output, memory_limit="much")
