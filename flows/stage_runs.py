@@ -34,7 +34,7 @@ class StageRun:
 
 
 def run_stage(console: Console, workspace: Workspace, url: str, flow: str, parameters: Sequence[str] = ()) -> StageRun:
-    """Start the flow's deployment and wait for its end, showing shards and the last log line.
+    """Start the flow's deployment and wait for its end, showing how many tasks are done and the last log line.
 
     ``parameters`` are texts like "steps=20".
 
@@ -86,7 +86,7 @@ def _follow(console: Console, api: PrefectApi, flow: str, flow_run: str, start: 
 
 
 def _progress_line(api: PrefectApi, flow_run: str, state: str, seconds: float) -> str:
-    ended, total = api.count_tasks(flow_run)
-    tasks = f"  {ended}/{total} tasks" if total else ""
+    done, _ = api.count_tasks(flow_run)  # how many there will be is not known: only those submitted so far exist
+    tasks = f"  {done} task{'s' if done > 1 else ''} done" if done else ""
     last = api.last_log(flow_run).replace("[", "(").replace("]", ")")
     return f"  {state.lower()}  {seconds:5.0f} s{tasks}  [dim]{last[:90]}[/]"

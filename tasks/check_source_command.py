@@ -5,8 +5,8 @@
     python -m tasks check-source magicbrush /datasets/MagicBrush --read all
 
 Every record is listed and every file that it names is looked for. Of some records the images are decoded and every
-check of a build is run. Nothing is written. Exit status 0: sound; 1: files are missing or ids occur twice; 2: a wrong
-folder, file or option, with what was looked for and where.
+check of a build is run. Nothing is written. Exit status 0: sound; 1: files are missing, ids occur twice or no record
+that was read can be used; 2: a wrong folder, file or option, with what was looked for and where.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from catalog.command_line import printable
 from catalog.errors import ConfigError
 from catalog.progress_line import ProgressLine
 from catalog.reports import text_table
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(json.dumps(found.as_dict(), indent=2) + "\n")
     else:
         sys.stdout.write(in_words(found, source, time.monotonic() - start) + "\n")
+    if found.is_all_refused:
+        sys.stderr.write(f"error: {printable(_refusal(found, source))}\n")
     return 0 if found.is_sound else 1
 
 
@@ -65,6 +68,13 @@ def in_words(found: SourceCheck, source: Source, seconds: float) -> str:
         table = [[reason, count, found.examples[reason]] for reason, count in found.reasons.most_common()]
         lines.append(text_table(["reason", "rows", "the first of them"], table))
     return "\n".join(lines)
+
+
+def _refusal(found: SourceCheck, source: Source) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in found.reasons.most_common())
+    place = f" below {source.root}" if source.root else ""
+    more = ", or read more with --read all" if found.num_read < found.splits.total() else ""
+    return f"no record{place} that was read can be used ({reasons or 'nothing in them'}): mend what is named here{more}"
 
 
 def _number(text: str) -> int | None:

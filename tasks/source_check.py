@@ -57,8 +57,13 @@ class SourceCheck:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no file is missing and no id occurs twice."""
-        return not self.num_missing and not self.oddities[Reason.DUPLICATE_ID]
+        """Whether no file is missing, no id occurs twice, and some record that was read can be used."""
+        return not (self.num_missing or self.oddities[Reason.DUPLICATE_ID] or self.is_all_refused)
+
+    @property
+    def is_all_refused(self) -> bool:
+        """Whether records were read with their images and a build would refuse each."""
+        return self.num_read > 0 and self.reasons.total() == self.num_rows
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values (`dataclasses.asdict` makes nonsense of a Counter)."""

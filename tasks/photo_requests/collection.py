@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.digests import bytes_digest, value_digest
-from catalog.errors import ConfigError, RowRejected, SourceError
+from catalog.errors import ConfigError, RowRejected
 from catalog.manifests import Manifest, check_build_name, check_same_kind, write_manifest
 from catalog.reasons import Reason
 from catalog.roots import record_root
@@ -27,6 +27,7 @@ from tasks.photo_requests.crawl_settings import CrawlSettings
 from tasks.photo_requests.fetch_queue import fetch_all
 from tasks.photo_requests.fetching import Fetcher
 from tasks.photo_requests.fingerprints import Fingerprint
+from tasks.photo_requests.list_faults import ListFaults
 from tasks.photo_requests.near_duplicates import Candidate, NearDuplicates
 from tasks.photo_requests.opt_outs import OptOuts, read_opt_outs
 from tasks.photo_requests.records import TABLE, PhotoRequest, PhotoResult, is_url
@@ -96,7 +97,7 @@ class Collection:
         """Rows of each chunk, fetched and told apart, ready to be matched. Holds the archive meanwhile.
 
         Raises:
-            UserError: the list is empty, or turns out damaged on the way.
+            UserError: the list turns out damaged on the way, or at its end to hold no row that can be used.
         """
         sweep_store(self._workspace)
         record_root(self._workspace, STORE_ROOT, self._workspace.data)
@@ -105,12 +106,12 @@ class Collection:
             self._archive.hold(),
             closing(Fetcher(fetch, self._archive, self._opt_outs, self._resolve)) as fetcher,
         ):
-            size, is_empty = self._crawl.settings.requests_per_shard, True
+            size, faults = self._crawl.settings.requests_per_shard, ListFaults()
             while chunk := list(islice(self._requests, size)):
-                is_empty = False
-                yield self._rows(chunk, fetcher)
-        if is_empty:
-            raise SourceError(f"{self._crawl.list_file} holds no request: give a list of at least one")
+                rows = self._rows(chunk, fetcher)
+                faults.add(rows)
+                yield rows
+        faults.check(self._crawl.list_file)
 
     def match(self, rows: Sequence[Row]) -> Shard:
         """The shard of a chunk, made now unless it is there."""

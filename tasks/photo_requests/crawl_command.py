@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from catalog.manifests import Manifest
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         offline=options.offline,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as progress:
+    console = Console(stderr=True)  # without a terminal a bar leaves but an empty line
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         line = progress.add_task("chunk 1: fetched", total=None)
         collection = Collection(
             workspace, crawl, lambda done, total: progress.update(line, completed=done, total=total)

@@ -248,3 +248,65 @@ def test_the_command_says_what_became_of_the_rows(tmp_path, capsys, monkeypatch)
     for outcome in ("pair", "no_change", "missing_file", "malformed_record"):
         assert outcome in printed
     assert "0 addresses fetched now, 0 known before, 3 local files" in printed
+
+
+def unusable(number: int, **more) -> bytes:
+    row = {"id": str(number), "page": "p", "before": "a.png", "after": "b.png", "text": TEXT}
+    return json.dumps(row | more).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "counts"),
+    [
+        ([unusable(0)[:40], unusable(1)[:40]], "has no row that can be used (malformed_record 1;"),
+        ([bytes(range(255, 0, -1)), b"\n\x00\xff\n"], "malformed_record"),
+        ([unusable(0, before=7), unusable(1, after={"a": 1}), unusable(2, text=[1])], "malformed_record 3;"),
+        ([unusable(0, before="../a.png"), unusable(1, after="/etc/passwd")], "path_escape 2;"),
+        ([unusable(0, before="torn.png")], "not_an_image 1;"),
+        ([unusable(0, before="nowhere.png"), unusable(1, before=[])], "missing_file 1, no_photo 1;"),
+        ([unusable(0, text="Thanks!\n"), unusable(1, before="line\nbreak")], "empty_request 1"),
+        ([unusable(0, after="ftp://a.test/x.png")], "bad_address 1;"),
+    ],
+)
+def test_a_list_without_one_usable_row_is_one_sentence_and_no_crawl(tmp_path, lines, counts):
+    photo = next(iter(photos().values()))
+    (tmp_path / "a.png").write_bytes(encode_png(photo))
+    (tmp_path / "b.png").write_bytes(encode_png(edited(photo)))
+    (tmp_path / "torn.png").write_bytes(b"no picture at all")
+    (tmp_path / "list.jsonl").write_bytes(b"".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-m", "tasks", "crawl", str(tmp_path / "list.jsonl")],
+        env={**os.environ, "IEIW_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {tmp_path / 'list.jsonl'} has no row") and done.stderr.count("\n") == 1
+    assert counts in done.stderr and "mend the list" in done.stderr
+    assert not Workspace(tmp_path / "home").manifest_path("crawl-requests").exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(Page(status=503, headers={}), "server_error"), (Page(status=404), "gone")]
+)
+def test_a_list_whose_pictures_cannot_be_had_is_a_crawl(tmp_path, answer, reason):
+    with Site() as site:
+        crawled = Crawled(tmp_path, site)
+        crawled.write([*simple_site(site, 1), {"id": "x", "before": "../a.png", "after": "b.png", "text": TEXT}])
+        site.pages["/simple/0/result.jpg"] = answer
+        for again in ("never", "failed"):
+            crawled.crawl(again=again)
+            assert [row["reason"] for row in crawled.rows()] == [reason, "path_escape"]
+
+
+def test_pairs_that_were_taken_back_leave_a_crawl_without_any(tmp_path):
+    photo = next(iter(photos().values()))
+    (tmp_path / "a.jpg").write_bytes(jpeg(photo))
+    (tmp_path / "b.jpg").write_bytes(jpeg(edited(photo)))
+    crawled = Crawled(tmp_path)
+    crawled.write([{"id": "1", "page": "p", "before": "a.jpg", "after": "b.jpg", "text": TEXT, "author": "ann"}])
+    crawled.crawl(offline=True)
+    assert [row["reason"] for row in crawled.rows()] == [None]
+    (tmp_path / "out.txt").write_text("u/ann\n")
+    crawled.crawl(offline=True, opt_out=tmp_path / "out.txt")
+    assert [row["reason"] for row in crawled.rows()] == ["opted_out"]

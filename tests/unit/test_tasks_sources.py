@@ -119,6 +119,29 @@ def test_what_is_read_agrees_with_a_build(tmp_path: Path, capsys: Any) -> None:
     assert refused == ["missing_file", "not_an_image", "no_change"]
 
 
+def test_a_source_of_which_no_record_can_be_used_is_not_sound(tmp_path: Path, capsys: Any) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "0.png").write_bytes(png(0))
+    box = {"bbox": [1, 2, 9, 9], "category_id": 1, "segmentation": [[1, 2, 10, 2, 10, 11]]}
+    value = {
+        "images": [{"id": 0, "file_name": "../0.png", "width": 40, "height": 36}],
+        "annotations": [{"id": 0, "image_id": 0, "iscrowd": 0} | box],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    (root / "a.json").write_text(json.dumps(value))
+    arguments = ["check-source", "coco", str(root), "--option", "annotations=a.json", "--option", "images=."]
+    for read in ("64", "all"):
+        assert run(main, [*arguments, "--read", read]) == 1
+        printed = capsys.readouterr()
+        assert "1 records read with their images: 1 rows, 1 refused" in printed.out
+        wanted = f"error: no record below {root} that was read can be used (path_escape 1): mend what is named here\n"
+        assert printed.err == wanted
+    status, found = check(capsys, *arguments[1:])
+    assert status == 1 and not found["is_sound"]
+    assert run(main, [*arguments, "--read", "0"]) == 0, "of what was not read nothing is known"
+
+
 def test_a_draw_is_by_id_and_no_more_than_asked_for(tmp_path: Path, capsys: Any) -> None:
     write_people(tmp_path / "root", 40)
     for number in range(40):
