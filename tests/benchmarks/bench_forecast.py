@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from benchmark_record import Record
@@ -116,6 +116,7 @@ def _profile(seed: int) -> Profile:
 class _SeededPairs:
     """Pairs made from (seed, number) alone."""
 
+    sources_are_photos: ClassVar[bool] = True
     root: Path | None
     options: dict[str, Any]
     name: str
