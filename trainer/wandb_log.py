@@ -15,7 +15,7 @@ _ID_LENGTH = 16
 class WandbLog:
     """One run there for one run folder: a resumed run goes on in it.
 
-    Steps that a kill undid are done again with the same figures, and Weights & Biases keeps those that it has.
+    Steps that a kill undid are sent again, with the same figures.
 
     Args:
         folder: the run's; offline data goes below it.

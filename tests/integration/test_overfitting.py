@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from checkpoints.taesd import load_taesd
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
@@ -32,16 +32,8 @@ class Taesd(torch.nn.Module):
     config = SimpleNamespace(scaling_factor=1.0)
 
     def __init__(self, folder: Path) -> None:
-        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-
         super().__init__()
-        weights = {}
-        for part, shift in (("encoder", 0), ("decoder", 1)):  # the published decoder counts its first function
-            for name, tensor in load_file(folder / f"taesd_{part}.safetensors").items():
-                number, _, rest = name.partition(".")
-                weights[f"{part}.layers.{int(number) - shift}.{rest}"] = tensor.float()
-        self._network = AutoencoderTiny().eval().requires_grad_(False)
-        self._network.load_state_dict(weights)
+        self._network = load_taesd(folder)
 
     def encode(self, images: Tensor) -> Any:
         latents = self._network.encode(images).latents

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from checkpoints.taesd import load_taesd
+from safetensors.torch import save_file
 from skimage import data
 
 from catalog import command_line
@@ -71,15 +72,7 @@ def autoencoder(shared_data: Path):
     folder = shared_data.parent / "weights" / "taesd"
     if not folder.is_dir():
         pytest.skip("no TAESD weights here")
-    from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-
-    weights = {}
-    for part, shift in (("encoder", 0), ("decoder", 1)):  # the published decoder counts its first function as a layer
-        for name, tensor in load_file(folder / f"taesd_{part}.safetensors").items():
-            number, _, rest = name.partition(".")
-            weights[f"{part}.layers.{int(number) - shift}.{rest}"] = tensor.float()
-    model = AutoencoderTiny().eval()
-    model.load_state_dict(weights)
+    model = load_taesd(folder)
 
     def reconstruct(image: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
