@@ -15,6 +15,8 @@ One row per what::
     mix        one per draw: the sampling plan, ``catalog/mix.parquet``
     latents    one per static pair: what the trainer's frozen networks say of it   (``python -m trainer.encode``)
     metrics    one per checkpoint, benchmark and metric
+    variants   one per item of an alignment set and guidance setting: what a checkpoint made (`evaluation.variants`)
+    picks      one per person and item: which variants were chosen            (`catalog.chosen_pairs`)
 
 A row with ``reason`` null is usable. A row that is not keeps its identity and says why (`catalog.reasons`).
 Bytes of images are never in Parquet: an ``image`` column says where they are.
@@ -319,6 +321,42 @@ METRICS = pa.schema(
     ]
 )
 
+VARIANTS = pa.schema(
+    [
+        ("item_id", pa.string()),  # pair_id of the row whose source and instruction the item is
+        ("variant", pa.int32()),  # place in the grid of guidance settings, from 0
+        *_PROVENANCE,
+        ("edit_type", pa.string()),
+        ("region_id", pa.string()),
+        ("source_image", IMAGE),  # the row's own
+        ("instruction", pa.string()),
+        ("source_caption", pa.string()),
+        ("target_caption", pa.string()),
+        ("target_image", IMAGE),  # what the checkpoint made of it, a square of the sampled size
+        ("text_guidance", pa.float64()),  # scale of the instruction
+        ("image_guidance", pa.float64()),  # scale of the source image
+        ("guidance", pa.string()),  # the rule that combines them: ip2p, official
+        ("num_steps", pa.int32()),  # sampling steps
+        ("sampler", pa.string()),
+        ("seed", pa.int64()),  # of the noise
+        ("backends", pa.list_(pa.string())),  # "generator=checkpoint@" and the digest of its files
+        *OUTCOME,
+    ]
+)
+"""Items of an alignment set (paper 3.3: 20 guidance settings each). A variant that could not be made has a reason."""
+
+PICKS = pa.schema(
+    [
+        ("set", pa.string()),  # name of the alignment set
+        ("item_id", pa.string()),
+        ("person", pa.string()),  # the name that the chooser gave
+        ("judge", pa.string()),  # null: a person; else the program that chose, "simulated@1+..."
+        ("variants", pa.list_(pa.int32())),  # chosen ones, sorted; empty: none is good
+        ("shown", pa.string()),  # digest of the pictures that were shown, in the order of their numbers
+    ]
+)
+"""What was chosen, frozen when pairs were made of it. Where choices are kept as they come: `catalog.choices`."""
+
 TABLES: dict[str, pa.Schema] = {
     "requests": REQUESTS,
     "listings": LISTINGS,
@@ -332,6 +370,8 @@ TABLES: dict[str, pa.Schema] = {
     "verdicts": VERDICTS,
     "latents": LATENTS,
     "metrics": METRICS,
+    "variants": VARIANTS,
+    "picks": PICKS,
 }
 
 VISION_TASKS = ("keypoint_detection", "segmentation", "image_enhancement", "image_editing")
