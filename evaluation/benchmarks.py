@@ -106,6 +106,10 @@ UNITS = {
     "source_similarity": "cosine",
     "target_similarity": "cosine",
     "aesthetic": "score",
+    "feature_similarity": "cosine",
+    "source_feature_similarity": "cosine",
+    "perceptual_distance": "distance",
+    "source_perceptual_distance": "distance",
     "l1": "share of 255",
     "l2": "share of 255 squared",
     "inside_difference": "levels of 255",
@@ -123,6 +127,7 @@ METRICS_OF = {
     "image_enhancement": (*_PSNR, "ssim"),
     "image_editing": (
         *("text_similarity", "direction_similarity", "source_similarity", "target_similarity", "aesthetic"),
+        *("feature_similarity", "source_feature_similarity", "perceptual_distance", "source_perceptual_distance"),
         *("l1", "l2", "inside_difference", "outside_difference", "outside_changed_share", "unchanged_share"),
         *_PSNR,
     ),

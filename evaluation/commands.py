@@ -30,7 +30,12 @@ from evaluation.tables import print_benchmarks, print_rows
 
 _PAPER_SIZE = 256
 _PROFILE = Path(__file__).resolve().parents[1] / "infra" / "profiles" / "benchmarks.toml"
-_EMBEDDED = {"pair_similarity": "histogram", "aesthetic_scorer": "image-statistics"}
+_EMBEDDED = {
+    "pair_similarity": "histogram",
+    "aesthetic_scorer": "image-statistics",
+    "feature_similarity": "histogram",
+    "perceptual_distance": "laplacian-pyramid",
+}
 
 
 def main(arguments: Sequence[str]) -> int:

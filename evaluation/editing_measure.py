@@ -22,6 +22,12 @@ UNCHANGED = 2.0
 """Mean absolute difference to the source, levels of 255, under which a prediction counts as no edit at all: about
 what one pass through Stable Diffusion's autoencoder leaves on smooth photos, and less than any visible edit."""
 
+_BY_ROLE = {
+    "feature_similarity": ("feature_similarity", "source_feature_similarity"),
+    "perceptual_distance": ("perceptual_distance", "source_perceptual_distance"),
+}
+"""Role -> our metrics: prediction beside the target (DINO and LPIPS with real backends), and beside the source."""
+
 _COSINES = {
     "text_similarity": "target_text_similarity",
     "direction_similarity": "direction_similarity",
@@ -40,7 +46,8 @@ class EditingMeasure:
 
     def __init__(self, helpers: HelperModels) -> None:
         self._helpers = helpers
-        names = (*_COSINES, "target_similarity", "aesthetic", "l1", "l2", "inside_difference")
+        alike = [name for names in _BY_ROLE.values() for name in names]
+        names = (*_COSINES, "target_similarity", "aesthetic", *alike, "l1", "l2", "inside_difference")
         self._values = {name: Values() for name in (*names, "outside_difference", "outside_changed_share")}
         self._values["unchanged_share"] = Values()
         self._psnr = PsnrValues()
@@ -48,6 +55,7 @@ class EditingMeasure:
     def observe(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
         """Ask the helper models about a batch, and compare pixels."""
         self._ask(cases, predictions)
+        self._ask_by_role(cases, predictions)
         for case, prediction in zip(cases, predictions, strict=True):
             image, sample = image_of(case), case.sample
             difference = (prediction.astype(np.float64) - sample.target) / 255
@@ -61,8 +69,11 @@ class EditingMeasure:
 
     def metrics(self) -> list[Metric]:
         """Means over the samples; those without a caption, or without a pixel outside, count where they can."""
-        similarity, aesthetic = self._helpers.ids()[:2]
-        backends = dict.fromkeys((*_COSINES, "target_similarity"), similarity) | {"aesthetic": aesthetic}
+        similarity = self._helpers.id_of("pair_similarity")
+        backends: dict[str, str | None] = dict.fromkeys((*_COSINES, "target_similarity"), similarity)
+        backends["aesthetic"] = self._helpers.id_of("aesthetic_scorer")
+        for role, names in _BY_ROLE.items():
+            backends |= dict.fromkeys(names, self._helpers.id_of(role))
         found = [values.metric(name, backends.get(name)) for name, values in self._values.items()]
         return [*found, *self._psnr.metrics()]
 
@@ -70,11 +81,11 @@ class EditingMeasure:
         backend = self._helpers.pair_similarity
         sources, targets = [case.sample.source for case in cases], [case.sample.target for case in cases]
         captions = [[case.row[f"{side}_caption"] for case in cases] for side in ("source", "target")]
-        edits = _call(cases, "pair_similarity", backend, sources, list(predictions), *captions)
+        edits = call_helper(cases, "pair_similarity", backend, sources, list(predictions), *captions)
         # The target in the source's place: its cosine with the prediction, CLIP-I of MagicBrush.
         nothing: list[None] = [None] * len(cases)
-        truths = _call(cases, "pair_similarity", backend, targets, list(predictions), nothing, nothing)
-        scores = _call(cases, "aesthetic_scorer", self._helpers.aesthetic_scorer, list(predictions))
+        truths = call_helper(cases, "pair_similarity", backend, targets, list(predictions), nothing, nothing)
+        scores = call_helper(cases, "aesthetic_scorer", self._helpers.aesthetic_scorer, list(predictions))
         for case, edit, truth, score in zip(cases, edits, truths, scores, strict=True):
             cosines = {name: edit[key] for name, key in _COSINES.items()}
             cosines["target_similarity"] = truth["image_similarity"]
@@ -82,6 +93,18 @@ class EditingMeasure:
                 # NaN: the backend cannot tell for this caption. Anything else not finite was refused before.
                 if value == value:
                     self._values[name].add(image_of(case), float(value))
+
+    def _ask_by_role(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
+        sides = [case.sample.target for case in cases], [case.sample.source for case in cases]
+        for role, names in _BY_ROLE.items():
+            backend = getattr(self._helpers, role)
+            if backend is None:
+                continue
+            for name, others in zip(names, sides, strict=True):
+                for case, value in zip(
+                    cases, call_helper(cases, role, backend, list(predictions), others), strict=True
+                ):
+                    self._values[name].add(image_of(case), value)
 
     def _compare_parts(self, image: str, case: Case, prediction: Image) -> None:
         sample = case.sample
@@ -107,8 +130,12 @@ def reached_mask(edit_mask: Mask, view: View) -> Mask:
     return np.asarray(cv2.dilate(edit_mask.astype(np.uint8), kernel), np.bool_)
 
 
-def _call(cases: Sequence[Case], role: str, backend: Any, *columns: Sequence[Any]) -> list[Any]:
-    """A backend's answer for every case, or an error: a missing answer would make another mean."""
+def call_helper(cases: Sequence[Case], role: str, backend: Any, *columns: Sequence[Any]) -> list[Any]:
+    """A backend's answer for every case, or an error: a missing answer would make another mean.
+
+    Raises:
+        BackendError: a case without an answer.
+    """
     answers = call_batch(role, backend, *columns)
     for case, answer in zip(cases, answers, strict=True):
         if isinstance(answer, RowRejected):

@@ -1,8 +1,8 @@
 """The helper models behind metrics that need one: their names stand beside every number of theirs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from tasks.backends.protocols import AestheticScorer, PairSimilarity
+from tasks.backends.protocols import AestheticScorer, FeatureSimilarity, PairSimilarity, PerceptualDistance
 from tasks.backends.registry import backend_id
 
 
@@ -12,10 +12,15 @@ class HelperModels:
 
     pair_similarity: PairSimilarity
     aesthetic_scorer: AestheticScorer
+    feature_similarity: FeatureSimilarity | None = None
+    """None: what it measures is left null."""
+    perceptual_distance: PerceptualDistance | None = None
+
+    def id_of(self, role: str) -> str | None:
+        """``role=name@revision``; None where there is none."""
+        backend = getattr(self, role)
+        return None if backend is None else backend_id(role, backend)
 
     def ids(self) -> list[str]:
         """``role=name@revision`` of each."""
-        return [
-            backend_id("pair_similarity", self.pair_similarity),
-            backend_id("aesthetic_scorer", self.aesthetic_scorer),
-        ]
+        return [found for one in fields(self) if (found := self.id_of(one.name))]

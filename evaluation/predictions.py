@@ -72,6 +72,21 @@ class ShuffledOraclePredictor:
         return targets[1:] + targets[:1]
 
 
+class OverEditPredictor:
+    """Control of edits: the target, mirrored. It shows what was asked for and keeps nothing where it was.
+
+    A text's similarity hardly notices; whatever measures what an edit left alone must. What is symmetric it cannot
+    tell.
+    """
+
+    checkpoint_sha256: str | None = None
+    options: Mapping[str, Any] = MappingProxyType({"control": "over-edit"})
+
+    def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
+        """The targets, left and right exchanged."""
+        return [np.ascontiguousarray(sample.target[:, ::-1]) for sample in samples]
+
+
 @runtime_checkable
 class Reconstructor(Protocol):
     """A predictor that sends pictures through its autoencoder."""
@@ -100,7 +115,12 @@ class AutoencoderPredictor:
 
 
 CONTROLS: Mapping[str, Callable[[], Predictor]] = MappingProxyType(
-    {"no-op": NoOpPredictor, "oracle": OraclePredictor, "shuffled-oracle": ShuffledOraclePredictor}
+    {
+        "no-op": NoOpPredictor,
+        "over-edit": OverEditPredictor,
+        "oracle": OraclePredictor,
+        "shuffled-oracle": ShuffledOraclePredictor,
+    }
 )
 """Predictors that need no weights, by name."""
 

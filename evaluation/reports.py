@@ -16,10 +16,21 @@ from catalog.durable import write_file
 from catalog.images import encode_png
 from evaluation.benchmarks import to_paper_scale
 
-CONTROL_NAMES = ("no-op", "oracle", "autoencoder")
+CONTROL_NAMES = ("no-op", "over-edit", "oracle", "autoencoder")
 """Last part of a control's benchmark name."""
 
-_COLUMNS = ("benchmark", "metric", "value", "95 % interval", "no-op", "oracle", "paper", "where", "samples")
+_COLUMNS = (
+    "benchmark",
+    "metric",
+    "value",
+    "95 % interval",
+    "no-op",
+    "over-edit",
+    "oracle",
+    "paper",
+    "where",
+    "samples",
+)
 _LEFT = ("benchmark", "metric", "where")
 _FONT, _PAD, _LINE, _MARGIN = 16, 14, 28, 20  # pixels
 _INK, _QUIET, _RULE, _STRIPE = (20, 20, 20), (110, 110, 110), (60, 60, 60), (244, 246, 248)
@@ -58,6 +69,7 @@ def table_lines(rows: Sequence[Row]) -> list[dict[str, str]]:
                 "value": _shown(metric, row["value"]) + _in_brackets(bound),
                 "95 % interval": interval,
                 "no-op": _shown(metric, controls["no-op"]),
+                "over-edit": _shown(metric, controls["over-edit"]),
                 "oracle": _shown(metric, controls["oracle"]),
                 "paper": printed,
                 "where": row["paper_place"] or "",

@@ -1,8 +1,9 @@
 """Evaluates a predictor on the held-out rows of a mix, or on one of the paper's benchmarks.
 
 Beside each benchmark stand controls that read the same samples: ``.../no-op`` (prediction = source), ``.../oracle``
-(prediction = target) and, of a checkpoint, ``.../autoencoder`` (the target through its autoencoder, the paper's bound
-in parentheses). Below the first a model does harm; above the others nothing can be read.
+(prediction = target), of edits ``.../over-edit`` (the target mirrored: nothing is where it was) and, of a checkpoint,
+``.../autoencoder`` (the target through its autoencoder, the paper's bound in parentheses). Below the first a model does
+harm; above the others nothing can be read.
 
     <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.schema.METRICS`)
     <output>/predictions.png          a few of its predictions beside source and target
@@ -41,6 +42,7 @@ from evaluation.predictions import (
     AutoencoderPredictor,
     NoOpPredictor,
     OraclePredictor,
+    OverEditPredictor,
     Predictor,
     Reconstructor,
     predict,
@@ -181,7 +183,12 @@ class _Runner:
         decoder: Decoder,
     ) -> None:
         self._predictor = predictor
-        self._controls: dict[str, Predictor] = {"no-op": NoOpPredictor(), "oracle": OraclePredictor()}
+        self._controls: dict[str, Predictor] = {
+            "no-op": NoOpPredictor(),
+            "over-edit": OverEditPredictor(),
+            "oracle": OraclePredictor(),
+        }
+        self._asked: list[str] = []
         if isinstance(predictor, Reconstructor):
             self._controls["autoencoder"] = AutoencoderPredictor(predictor, predictor.autoencoder)
         self._benchmark = benchmark
@@ -211,7 +218,9 @@ class _Runner:
         name = "/".join(part for part in (first, edit_type, split) if part)
         self._left_out = 0
         measure = self._make_measure(vision_task)
-        controls = {control: self._make_measure(vision_task) for control in self._controls}
+        # What an edit left alone is a question for edits only.
+        self._asked = [name for name in self._controls if name != "over-edit" or vision_task == "image_editing"]
+        controls = {control: self._make_measure(vision_task) for control in self._asked}
         for batch in batches(self._cases(name, held_out), self._options.batch_size):
             self._observe(name, batch, measure, controls)
         metrics = measure.metrics()
@@ -251,7 +260,8 @@ class _Runner:
         samples = [case.sample for case in batch]
         images = stored_predictions(self._predictor, samples, self._options.seed, self._predictions)
         measure.observe(batch, images)
-        for control, predictor in self._controls.items():
+        for control in self._asked:
+            predictor = self._controls[control]
             if predictor.checkpoint_sha256 is None:
                 answers = predict(predictor, samples, self._options.seed)
             else:

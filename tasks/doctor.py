@@ -125,6 +125,8 @@ def _run(role: str, backend: Any, profile: Profile) -> str:
         "instructor": [[request]],
         "aesthetic_scorer": [photos],
         "pair_similarity": [photos, photos, captions, captions],
+        "feature_similarity": [photos, photos],
+        "perceptual_distance": [photos, photos],
     }
     if role == "index":
         index = backend.empty()

@@ -116,6 +116,24 @@ def check_aesthetic_scorer(backend: Any, _: Any) -> str:
     return f"photos from {min(photos):.2f}, noise {bare:.2f}"
 
 
+def check_feature_similarity(backend: Any, _: Any) -> str:
+    """A recompressed copy of a photo is nearer to it than another photo is."""
+    one, other = list(read_photos().values())[:2]
+    copy, stranger = answers("feature_similarity", backend, [_alike(one), _sized(other, one)], [one, one])
+    _must(copy > stranger, f"a copy is at {copy:.3f}, another photo at {stranger:.3f}: the copy must be nearer")
+    return f"copy {copy:.3f}, another photo {stranger:.3f}"
+
+
+def check_perceptual_distance(backend: Any, _: Any) -> str:
+    """Equal photos are at 0, a recompressed copy is nearer than another photo."""
+    one, other = list(read_photos().values())[:2]
+    pictures = [one, _alike(one), _sized(other, one)]
+    same, copy, stranger = answers("perceptual_distance", backend, pictures, [one] * 3)
+    found = f"itself {same:.3f}, copy {copy:.3f}, another photo {stranger:.3f}"
+    _must(same < 1e-6 and same < copy < stranger, f"{found}: the distances must rise from 0")
+    return found
+
+
 def check_quality_scorer(backend: Any, embedder: Any) -> str:
     """A copy of a photo scores above noise, by the profile's embedder."""
     photos = list(read_photos().values())
@@ -168,6 +186,8 @@ FACTS: dict[str, Callable[[Any, Any], str]] = {
     "aesthetic_scorer": check_aesthetic_scorer,
     "quality_scorer": check_quality_scorer,
     "pair_similarity": check_pair_similarity,
+    "feature_similarity": check_feature_similarity,
+    "perceptual_distance": check_perceptual_distance,
 }
 """Role to its fact: called with the backend and the profile's embedder."""
 
@@ -195,6 +215,16 @@ def _copy(photo: Image) -> Image:
     small = cv2.resize(photo, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])
     return decode_image(data.tobytes())
+
+
+def _alike(photo: Image) -> Image:
+    """A recompressed copy of the same size."""
+    return _sized(_copy(photo), photo)
+
+
+def _sized(photo: Image, like: Image) -> Image:
+    sized: Image = cv2.resize(photo, (like.shape[1], like.shape[0]), interpolation=cv2.INTER_AREA)
+    return sized
 
 
 def _small(photo: Image) -> Image:

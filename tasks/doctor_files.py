@@ -55,6 +55,7 @@ FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
         _TOKENIZER,
         _TEXT_WEIGHTS,
     ),
+    "dino": (("config.json",), ("model.safetensors", "pytorch_model.bin")),
     "transformers": (("config.json",), ("tokenizer_config.json",), _TOKENIZER, _TEXT_WEIGHTS),
     "paint-by-example": (
         *((f"{part}/config.json",) for part in _PARTS),
@@ -75,6 +76,8 @@ PUBLISHED_AT = {
     "open-clip": _CLIP_AT,
     "laion-linear": f"the head github.com/LAION-AI/aesthetic-predictor, the model {_CLIP_AT}",
     "laion-mlp": f"the head github.com/christophschuhmann/improved-aesthetic-predictor, the model {_CLIP_AT}",
+    "dino": "`hf download facebook/dino-vits16 --local-dir FOLDER`",
+    "lpips": "the classifier download.pytorch.org/models, the heads github.com/richzhang/PerceptualSimilarity",
     "blip2": "`hf download Salesforce/blip2-opt-2.7b --local-dir FOLDER`",
     "paint-by-example": "`hf download Fantasy-Studio/Paint-by-Example --local-dir FOLDER`",
 }
@@ -85,6 +88,8 @@ USUAL_BYTES = {
     "open-clip": 50 << 20,
     "laion-linear": 50 << 20,
     "laion-mlp": 50 << 20,
+    "dino": 20 << 20,
+    "lpips": 2 << 20,
     "blip2": 1 << 30,
     "transformers": 100 << 20,
     "paint-by-example": 1 << 30,
@@ -113,6 +118,9 @@ def check_files(name: str, options: Mapping[str, Any]) -> FileReport:
     report = FileReport()
     if name == "lama":
         _check_lama(options, report)
+    elif name == "lpips":
+        for option in ("weights", "heads"):
+            _check_single(str(options.get(option, "")), option, report)
     elif name in FOLDERS:
         if name.startswith("laion-"):
             _check_single(str(options.get("head", "")), "head", report)

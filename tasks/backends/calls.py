@@ -20,6 +20,8 @@ from tasks.phrases import one_line
 
 MAX_DETAIL = 300  # characters
 MAX_CAPTION = 2000  # characters
+_NUMBERS = ("aesthetic_scorer", "quality_scorer", "feature_similarity", "perceptual_distance")
+"""Roles that give a number for an item."""
 
 
 def call_batch(
@@ -100,7 +102,7 @@ def _checked(role: str, backend: Backend, result: Any, inputs: Sequence[Any]) ->
         _CHECKS[role](result, *inputs)
     except RowRejected as rejected:
         return _rejection(role, backend, rejected)
-    return float(result) if role in ("aesthetic_scorer", "quality_scorer") else result
+    return float(result) if role in _NUMBERS else result
 
 
 def _must(holds: bool, detail: str) -> None:
@@ -145,6 +147,16 @@ def _check_optional_number(result: Any, *_: Any) -> None:
     _must(not math.isinf(result), f"want a finite number or NaN, got {result}")
 
 
+def _check_cosine(result: Any, *_: Any) -> None:
+    _check_number(result)
+    _must(abs(result) <= 1 + 1e-6, f"want a cosine in [-1, 1], got {result}")
+
+
+def _check_distance(result: Any, *_: Any) -> None:
+    _check_number(result)
+    _must(result >= 0, f"want a distance of 0 or more, got {result}")
+
+
 def _check_similarities(result: Any, *_: Any) -> None:
     _must(isinstance(result, dict) and set(result) == set(PAIR_SIMILARITIES), f"want {PAIR_SIMILARITIES}")
     for name, value in result.items():
@@ -165,4 +177,6 @@ _CHECKS: dict[str, Callable[..., None]] = {
     "aesthetic_scorer": _check_number,
     "quality_scorer": _check_optional_number,
     "pair_similarity": _check_similarities,
+    "feature_similarity": _check_cosine,
+    "perceptual_distance": _check_distance,
 }

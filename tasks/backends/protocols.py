@@ -147,6 +147,22 @@ class PairSimilarity(Backend, Protocol):
         ...
 
 
+class FeatureSimilarity(Backend, Protocol):
+    """Says whether two pictures show the same."""
+
+    def compare(self, images: Sequence[Image], others: Sequence[Image]) -> NDArray[np.float64]:
+        """N pairs of pictures -> cosines of their features, float64 (N,) in [-1, 1]."""
+        ...
+
+
+class PerceptualDistance(Backend, Protocol):
+    """Says how unlike two pictures look."""
+
+    def distance(self, images: Sequence[Image], others: Sequence[Image]) -> NDArray[np.float64]:
+        """N pairs of pictures, each of one size -> float64 (N,), 0 for equal ones and never negative."""
+        ...
+
+
 METHODS = {
     "inpainter": "inpaint",
     "replacer": "replace",
@@ -157,6 +173,8 @@ METHODS = {
     "aesthetic_scorer": "score",
     "quality_scorer": "score",
     "pair_similarity": "similarity",
+    "feature_similarity": "compare",
+    "perceptual_distance": "distance",
 }
 """The one method of each role (an index is filled by ``add`` first)."""
 

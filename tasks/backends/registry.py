@@ -56,6 +56,14 @@ ROLES: dict[str, dict[str, str]] = {
         "histogram": f"{_HERE}.similarity:HistogramSimilarity",
         "open-clip": f"{_HERE}.open_clip_models:OpenClipSimilarity",
     },
+    "feature_similarity": {
+        "histogram": f"{_HERE}.feature_cosines:HistogramFeatureSimilarity",
+        "dino": f"{_HERE}.dino:DinoSimilarity",
+    },
+    "perceptual_distance": {
+        "laplacian-pyramid": f"{_HERE}.perceptual:LaplacianPyramidDistance",
+        "lpips": f"{_HERE}.lpips:LpipsDistance",
+    },
 }
 
 

@@ -112,7 +112,10 @@ def mix(tmp_path_factory):
 @pytest.fixture(scope="module")
 def helpers():
     return HelperModels(
-        load_backend("pair_similarity", "histogram"), load_backend("aesthetic_scorer", "image-statistics")
+        load_backend("pair_similarity", "histogram"),
+        load_backend("aesthetic_scorer", "image-statistics"),
+        load_backend("feature_similarity", "histogram"),
+        load_backend("perceptual_distance", "laplacian-pyramid"),
     )
 
 
@@ -213,9 +216,9 @@ def test_rows_name_what_they_come_from(shuffled, mix):
     assert len({(row["benchmark"], row["metric"]) for row in shuffled}) == len(shuffled)
     assert {row["mix_sha256"] for row in shuffled} == {mix_digest(mix)}
     for row in shuffled:
-        is_control = row["benchmark"].endswith(("/no-op", "/oracle"))
+        is_control = row["benchmark"].endswith(("/no-op", "/over-edit", "/oracle"))
         assert row["checkpoint_sha256"] == (None if is_control else "5" * 64)
-        needs_helper = "similarity" in row["metric"] or row["metric"] == "aesthetic"
+        needs_helper = any(word in row["metric"] for word in ("similarity", "aesthetic", "perceptual"))
         assert (row["backend"] is not None) == needs_helper
         assert json.loads(row["config"])["split"] == "val"
     names = {name for name in METRICS_OF["image_editing"]}

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from checkpoints.blip2 import save_blip2
 from checkpoints.chat_model import save_chat_model
+from checkpoints.dino import save_dino
 from checkpoints.laion import save_linear_head, save_mlp_head
 from checkpoints.lama import save_tiny_lama
+from checkpoints.lpips import save_lpips
 from checkpoints.open_clip import WIDTH, save_open_clip
 from checkpoints.paint_by_example import save_paint_by_example
 
@@ -41,6 +43,8 @@ EMBEDDED = {
     ("aesthetic_scorer", "image-statistics"),
     ("quality_scorer", "knn-giqa"),
     ("pair_similarity", "histogram"),
+    ("feature_similarity", "histogram"),
+    ("perceptual_distance", "laplacian-pyramid"),
 }
 """Backends that need nothing."""
 
@@ -66,6 +70,10 @@ def _chat_model(folder: Path) -> dict[str, Any]:
     return {"weights": str(save_chat_model(folder))}
 
 
+def _dino(folder: Path) -> dict[str, Any]:
+    return {"weights": str(save_dino(folder))}
+
+
 def _laion_linear(folder: Path) -> dict[str, Any]:
     return {**_open_clip(folder), "head": str(save_linear_head(folder / "head.pth", WIDTH))}
 
@@ -83,6 +91,8 @@ RECIPES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("aesthetic_scorer", "laion-linear"): _laion_linear,
     ("aesthetic_scorer", "laion-mlp"): _laion_mlp,
     ("pair_similarity", "open-clip"): _open_clip,
+    ("feature_similarity", "dino"): _dino,
+    ("perceptual_distance", "lpips"): save_lpips,
 }
 """Saves a tiny checkpoint in a folder that does not exist yet and gives the options that load it."""
 
@@ -152,6 +162,8 @@ def _columns(role: str) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]
             {"exclude": [[0], [], [3, 4], []]},
         ),
         "pair_similarity": ((_images(), _images(7), captions, captions[::-1]), {}, {}),
+        "feature_similarity": ((_images(), _images(7)), {}, {}),
+        "perceptual_distance": ((_images(), _images(7)), {}, {}),
     }
     return cases[role]
 

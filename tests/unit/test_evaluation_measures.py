@@ -16,6 +16,8 @@ from evaluation.editing_measure import reached_mask
 from evaluation.helper_models import HelperModels
 from evaluation.keypoint_reading import joint_groups, merge_joints, read_joints, read_truth
 from evaluation.measures import make_measure
+from evaluation.predictions import OverEditPredictor
+from tasks.backends.registry import load_backend
 
 
 class FixedSimilarity:
@@ -189,3 +191,36 @@ def test_outside_the_reach_of_the_mask_resizing_changes_nothing(size):
     assert differs.sum() > 0.4 * reached.sum()
     same = View(0, 0, 64, 64, 64)
     assert np.array_equal(reached_mask(mask[:64], same), mask[:64])
+
+
+def test_distances_stand_beside_target_and_source():
+    """The prediction is the target: at 0 from it, and as far from the source as the source is from it."""
+    target = np.full((SIDE, SIDE, 3), 160, np.uint8)
+    target[:, ::2] = 40
+    case = make_case(target=target)
+    found = {"feature_similarity": "histogram", "perceptual_distance": "laplacian-pyramid"}
+    helpers = HelperModels(
+        FixedSimilarity(), LevelScorer(), **{role: load_backend(role, name) for role, name in found.items()}
+    )
+    values = measured("image_editing", [case], [target], helpers)
+    assert values["perceptual_distance"].value == 0 < values["source_perceptual_distance"].value
+    assert values["feature_similarity"].value == pytest.approx(1)
+    assert values["source_feature_similarity"].value < 0.9
+    assert values["perceptual_distance"].backend.startswith("perceptual_distance=laplacian-pyramid@")
+
+
+def test_an_over_edit_pleases_a_text_and_keeps_nothing_in_place():
+    """A red thing is there, as was asked for; but it moved, and so did all that should have stayed."""
+    rng = np.random.default_rng(0)
+    source = rng.integers(60, 120, (SIDE, SIDE, 3), dtype=np.uint8)
+    target, edit_mask = source.copy(), np.zeros((SIDE, SIDE), bool)
+    edit_mask[8:24, 8:24] = True
+    target[edit_mask] = RED[1]
+    case = make_case(row={"target_caption": "a red box"}, source=source, target=target, edit_mask=edit_mask)
+    helpers = HelperModels(load_backend("pair_similarity", "histogram"), LevelScorer())
+    over = measured("image_editing", [case], OverEditPredictor().predict([case.sample], [0]), helpers)
+    exact = measured("image_editing", [case], [target], helpers)
+    for name in ("text_similarity", "aesthetic"):
+        assert over[name].value == pytest.approx(exact[name].value, abs=1e-3)
+    assert over["outside_changed_share"].value > 0.9 and exact["outside_changed_share"].value == 0
+    assert over["l1"].value > 0.05 and exact["l1"].value == 0
