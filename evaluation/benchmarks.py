@@ -1,4 +1,4 @@
-"""Benchmarks: the splits of a mix, and those of the paper's Tables 2 to 5 with the values that they print.
+"""Benchmarks: the splits of a mix, those of the paper's Tables 2 to 5 with the values that they print, and MagicBrush.
 
 A mix split is measured as training draws it, square crops and all. A paper benchmark is a mix of its own, made of
 one dataset (`infra/profiles/benchmarks.toml`), and asked by its `Protocol`. Values are as printed (rows "Ours"):
@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from catalog.errors import ConfigError
 from catalog.schema import SPLITS, VISION_TASKS
+from evaluation.metric_names import METRICS_OF, TURN_METRICS, UNITS
 
-Protocol = Literal["crops", "people", "referring", "semantic", "tiles", "edits"]
+Protocol = Literal["crops", "people", "referring", "semantic", "tiles", "edits", "turns", "sessions"]
 """How a benchmark's rows are asked and what is measured.
 
 crops      as training draws them: the splits of a mix
@@ -23,6 +24,8 @@ referring  the whole picture, one prompt per expression (Table 3)
 semantic   the whole picture, one prompt per class present, the answers merged into one label map (Table 4)
 tiles      the picture at its own resolution, in squares of the evaluated size put together again (Table 5, PSNR)
 edits      the whole picture, its aspect ratio not kept (Table 5, editing)
+turns      the same, measured as MagicBrush does: single-turn
+sessions   turn after turn on the model's own pictures, the last one measured: MagicBrush's multi-turn
 """
 
 
@@ -45,6 +48,8 @@ class PaperBenchmark:
     """A mask of fewer pixels, on a picture of 480 x 480, counts as empty: only where nothing may be meant."""
     paper: tuple[tuple[str | None, str, str, float, float | None], ...] = ()
     """(edit type, metric, unit, value, bound by the autoencoder) that the paper prints."""
+    metrics: tuple[str, ...] = ()
+    """What is listed of a benchmark of which the paper prints nothing."""
 
     @property
     def place(self) -> str | None:
@@ -86,65 +91,8 @@ class Benchmark:
         return asdict(self)
 
 
-UNITS = {
-    "ap": "share",
-    "ap50": "share",
-    "ap75": "share",
-    "ciou": "share",
-    "giou": "share",
-    "miou": "share",
-    "n_acc": "share",
-    "t_acc": "share",
-    "pr70": "share",
-    "pr80": "share",
-    "pr90": "share",
-    "psnr": "dB",
-    "ssim": "share",
-    "capped_share": "share",
-    "text_similarity": "cosine",
-    "direction_similarity": "cosine",
-    "source_similarity": "cosine",
-    "target_similarity": "cosine",
-    "aesthetic": "score",
-    "feature_similarity": "cosine",
-    "source_feature_similarity": "cosine",
-    "perceptual_distance": "distance",
-    "source_perceptual_distance": "distance",
-    "l1": "share of 255",
-    "l2": "share of 255 squared",
-    "inside_difference": "levels of 255",
-    "outside_difference": "levels of 255",
-    "outside_changed_share": "share",
-    "unchanged_share": "share",
-    "rows_left_out": "rows",
-}
-"""Unit of each metric in the metric rows. A share is in [0, 1] where the paper prints percent."""
-
-_PSNR = ("psnr", "capped_share")
-METRICS_OF = {
-    "keypoint_detection": ("ap", "ap50", "ap75"),
-    "segmentation": ("ciou", "giou", "miou", "n_acc", "t_acc", "pr70", "pr80", "pr90"),
-    "image_enhancement": (*_PSNR, "ssim"),
-    "image_editing": (
-        *("text_similarity", "direction_similarity", "source_similarity", "target_similarity", "aesthetic"),
-        *("feature_similarity", "source_feature_similarity", "perceptual_distance", "source_perceptual_distance"),
-        *("l1", "l2", "inside_difference", "outside_difference", "outside_changed_share", "unchanged_share"),
-        *_PSNR,
-    ),
-}
-"""Metrics by vision task, in the order of the rows."""
-
-SEMANTIC_METRICS = ("miou", "ciou")
-"""Of protocol ``semantic``."""
-
-NO_TARGET_PIXELS = (0, 10, 25, 50, 100, 200, 400)
-"""No-target rules that are swept: a mask of fewer pixels, on a picture of 480 x 480, says that nothing is there."""
-
 _NO_TARGET_PIXELS = 50
 """Of gRefCOCO, the one benchmark with expressions that mean nothing. The paper states no rule."""
-
-SWEPT_METRICS = ("ciou", "giou", "n_acc", "t_acc")
-"""Metrics that depend on the no-target rule; rows of the sweep are called ``giou@50px``."""
 
 _KEYPOINTS = {
     "coco_val2017": ("COCO val2017", 71.2),
@@ -189,6 +137,12 @@ _ENHANCEMENT = {  # PSNR, and its bound by the autoencoder
     "sidd_val": ("SIDD denoise", "denoising", 34.26, 36.56),
     "clwd_test": ("CLWD watermark removal", "watermark_removal", 23.60, 24.80),
 }
+
+_MAGICBRUSH: tuple[tuple[str, str, Protocol], ...] = (
+    ("magicbrush_test", "MagicBrush test, single-turn", "turns"),
+    ("magicbrush_sessions_test", "MagicBrush test, multi-turn", "sessions"),
+)
+"""Of 535 sessions with 1,053 turns; its paper's protocol, asked of our models too."""
 
 
 def _paper() -> Iterator[PaperBenchmark]:
@@ -252,6 +206,15 @@ def _paper() -> Iterator[PaperBenchmark]:
             page=9,
             paper=((edit_type, "psnr", "dB", value, bound),),
         )
+    for key, name, protocol in _MAGICBRUSH:
+        yield PaperBenchmark(
+            key=key,
+            name=name,
+            vision_task="image_editing",
+            protocol=protocol,
+            split="test",
+            metrics=TURN_METRICS,
+        )
 
 
 def _split(key: str) -> str:
@@ -259,7 +222,7 @@ def _split(key: str) -> str:
 
 
 PAPER_BENCHMARKS = {benchmark.key: benchmark for benchmark in _paper()}
-"""Tables 2 to 5, in the paper's order."""
+"""Tables 2 to 5, in the paper's order; then those of which it prints nothing."""
 
 PAPER = tuple(
     Benchmark(
@@ -280,6 +243,21 @@ PAPER = tuple(
     for edit_type, metric, unit, value, bound in one.paper
 )
 """What the paper prints, one row per value."""
+
+OTHERS = tuple(
+    Benchmark(
+        name=f"{one.key}/{one.split}",
+        title=one.name,
+        vision_task=one.vision_task,
+        metric=metric,
+        split=one.split,
+        protocol=one.protocol,
+        unit=UNITS[metric],
+    )
+    for one in PAPER_BENCHMARKS.values()
+    for metric in one.metrics
+)
+"""Benchmarks of which the paper prints nothing, one row per metric."""
 
 MIX_SPLITS = tuple(
     Benchmark(
@@ -312,16 +290,6 @@ def find_benchmark(key: str) -> PaperBenchmark:
 def benchmark_mix(catalog: Path, key: str) -> Path:
     """Where a benchmark's rows are, below the catalog's folder: a mix of its own."""
     return catalog / "benchmarks" / f"{key}.parquet"
-
-
-def unit_of(metric: str) -> str:
-    """Unit of a metric in the rows, of a sweep's too."""
-    return UNITS[metric.partition("@")[0]]
-
-
-def to_paper_scale(metric: str, value: float) -> float:
-    """A row's value as the paper prints it: percent for shares, 100 times the cosine for CLIP-Sim."""
-    return 100 * value if unit_of(metric) in ("share", "cosine") else value
 
 
 def paper_range(vision_task: str, edit_type: str | None, metric: str) -> str:

@@ -1,6 +1,6 @@
 """The held-out rows of a mix as cases: grouped into benchmarks, rendered the same way every time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,24 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from catalog.errors import MixError, RowRejected
+from catalog.images import decode_image
 from catalog.parquet_streams import reading_mix
 from catalog.reasons import Reason
 from catalog.render_styles import RenderOptions, as_evaluated
-from catalog.roots import Roots
+from catalog.roots import Roots, read_image_bytes
 from catalog.samples import Sample, render_sample
 from catalog.schema import MIX, VISION_TASKS
 from catalog.views import View
 from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.keypoint_reading import joint_groups
+from evaluation.metrics import Image
+from evaluation.sessions import session_places
 from evaluation.tiles import tile_views
 
 _BY_EDIT_TYPE = ("image_enhancement", "image_editing")
 """Vision tasks whose edit types are columns of their own (paper Table 5)."""
+
+_TURNS = ("turns", "sessions")
 
 NOTHING_TO_ASK = (Reason.EMPTY_MASK, Reason.NO_KEYPOINTS)
 """A region or all joints vanish at the evaluated size: such a row is left out, counted and named."""
@@ -32,6 +37,8 @@ class HeldOutRow:
 
     index: int
     row: Mapping[str, Any]
+    earlier: tuple["HeldOutRow", ...] = ()
+    """Of a session: the turns before this one, its last."""
 
     @property
     def benchmark(self) -> tuple[str, str | None]:
@@ -46,6 +53,10 @@ class Case:
 
     row: Mapping[str, Any]
     sample: Sample
+    earlier: tuple[Sample, ...] = ()
+    """Of a session: the turns before this one, its last."""
+    truth: Image | None = None
+    """Of protocols ``turns`` and ``sessions``: the target at its own size, uint8 (H, W, 3)."""
 
 
 Benchmarks = dict[tuple[str, str | None], list[HeldOutRow]]
@@ -95,10 +106,19 @@ def read_paper_benchmark(mix: Path, benchmark: PaperBenchmark, limit: int | None
             f"{mix} has no {benchmark.vision_task} row of split {benchmark.split!r}, which {benchmark.key} is: "
             "build it with flow evaluate-benchmarks"
         )
+    if benchmark.protocol in _TURNS:
+        joined = _join_sessions(rows) if benchmark.protocol == "sessions" else sorted(rows, key=_place_in_benchmark)
+        return {(benchmark.vision_task, None): joined[:limit]}
     groups: Benchmarks = {}
     for row in sorted(rows, key=_place_in_benchmark):
         groups.setdefault(row.benchmark, []).append(row)
     return {group: members[:limit] for group, members in groups.items()}
+
+
+def _join_sessions(rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
+    """The last turn of each session, the others with it."""
+    sessions = session_places([row.row["region_id"] for row in rows])
+    return [replace(rows[last], earlier=tuple(rows[place] for place in before)) for *before, last in sessions]
 
 
 def _place_in_benchmark(row: HeldOutRow) -> tuple[str, str, str, str]:
@@ -123,7 +143,7 @@ def render_cases(
     elif protocol == "tiles":
         height, width = (row["source_image"][side] for side in ("height", "width"))
         parts = [(None, window) for window in tile_views(height, width, options.size)]
-    if protocol in ("referring", "semantic", "edits"):
+    if protocol in ("referring", "semantic", "edits", *_TURNS):
         options = replace(options, crop="paper")  # the whole picture
     cases = []
     for joints, window in parts:
@@ -139,6 +159,11 @@ def render_cases(
                 "or build and mix again"
             ) from error
         cases.append(Case(held_out.row, sample))
+    if protocol in _TURNS:
+        turns = [render_cases(row, roots, seed, options, "edits") for row in held_out.earlier]
+        before = tuple(case.sample for turn in turns for case in turn)
+        truth = decode_image(read_image_bytes(roots, row["target_image"]))
+        return [replace(case, earlier=before, truth=truth) for case in cases]
     return cases
 
 

@@ -11,6 +11,7 @@ from evaluation.helper_models import HelperModels
 from evaluation.keypoint_measure import KeypointMeasure
 from evaluation.measured import Measure
 from evaluation.segmentation_measures import SegmentationMeasure, SemanticMeasure
+from evaluation.turns_measure import TurnsMeasure
 
 
 def make_measure(
@@ -21,6 +22,8 @@ def make_measure(
     no_target_pixels: int = 0,
 ) -> Measure:
     """The measure of a vision task, as a benchmark's protocol wants it."""
+    if protocol in ("turns", "sessions"):
+        return TurnsMeasure(helpers)
     if vision_task == "image_editing":
         return EditingMeasure(helpers)
     if vision_task == "keypoint_detection":

@@ -14,7 +14,7 @@ from PIL import ImageDraw, ImageFont
 
 from catalog.durable import write_file
 from catalog.images import encode_png
-from evaluation.benchmarks import to_paper_scale
+from evaluation.metric_names import to_paper_scale
 
 CONTROL_NAMES = ("no-op", "over-edit", "oracle", "autoencoder")
 """Last part of a control's benchmark name."""

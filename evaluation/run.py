@@ -27,15 +27,17 @@ from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.parquet_streams import mix_digest, write_stream
 from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
+from catalog.samples import Sample
 from catalog.schema import METRICS, SPLITS
 from catalog.store import read_shard
-from evaluation.benchmarks import PaperBenchmark, Protocol, unit_of
+from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, read_paper_benchmark, render_cases
 from evaluation.code_version import code_version
 from evaluation.decoders import ColorDecoder, Decoder
 from evaluation.helper_models import HelperModels
 from evaluation.measured import Measure, Metric
 from evaluation.measures import make_measure
+from evaluation.metric_names import unit_of
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import (
@@ -49,6 +51,7 @@ from evaluation.predictions import (
     stored_predictions,
 )
 from evaluation.reports import write_report
+from evaluation.sessions import predict_sessions
 
 _SHOWN_PAIRS = 2
 """Pairs of each benchmark on the picture sheet."""
@@ -257,20 +260,26 @@ class _Runner:
         self._progress(name, len(held_out), len(held_out))
 
     def _observe(self, name: str, batch: Sequence[Case], measure: Measure, controls: dict[str, Measure]) -> None:
-        samples = [case.sample for case in batch]
-        images = stored_predictions(self._predictor, samples, self._options.seed, self._predictions)
+        images = self._answer(self._predictor, batch, stored=True)
         measure.observe(batch, images)
         for control in self._asked:
             predictor = self._controls[control]
-            if predictor.checkpoint_sha256 is None:
-                answers = predict(predictor, samples, self._options.seed)
-            else:
-                answers = stored_predictions(predictor, samples, self._options.seed, self._predictions)
+            answers = self._answer(predictor, batch, stored=predictor.checkpoint_sha256 is not None)
             controls[control].observe(batch, answers)
         for case, image in zip(batch, images, strict=True):
             pairs = {other.sample.pair_id for shown, other, _ in self.shown if shown == name}
             if len(pairs) < _SHOWN_PAIRS and case.sample.pair_id not in pairs:
                 self.shown.append((name, case, image))
+
+    def _answer(self, predictor: Predictor, batch: Sequence[Case], *, stored: bool) -> list[Image]:
+        """Predictions of a batch; of sessions turn by turn, the last pictures."""
+
+        def answer(samples: Sequence[Sample]) -> list[Image]:
+            if stored:
+                return stored_predictions(predictor, samples, self._options.seed, self._predictions)
+            return predict(predictor, samples, self._options.seed)
+
+        return predict_sessions(answer, [[*case.earlier, case.sample] for case in batch])
 
 
 def _check_complete(benchmark: str, metrics: Sequence[Metric], oracle: Sequence[Metric]) -> None:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.benchmarks import NO_TARGET_PIXELS, SWEPT_METRICS
 from evaluation.cases import Case
 from evaluation.decoders import Decoder
 from evaluation.intervals import Share, ratio_interval
 from evaluation.measured import Metric, image_of
+from evaluation.metric_names import NO_TARGET_PIXELS, SWEPT_METRICS
 from evaluation.metrics import Image, Overlap, cumulative_iou, generalized_iou, mask_overlap, mean_iou
 
 _REFERENCE_SIDE = 480

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from evaluation.benchmarks import Benchmark, paper_range, to_paper_scale
+from evaluation.benchmarks import Benchmark, paper_range
+from evaluation.metric_names import to_paper_scale
 from evaluation.reports import CONTROL_NAMES, is_control
 
 _LOG_WIDTH = 200  # columns where the output is not a terminal

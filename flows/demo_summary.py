@@ -9,7 +9,7 @@ from rich.table import Table
 from catalog.decisions import Decision, decide
 from catalog.policies import Policy
 from catalog.workspace import Workspace
-from evaluation.benchmarks import METRICS_OF
+from evaluation.metric_names import METRICS_OF
 from evaluation.reports import is_control
 from flows.local_server import REPOSITORY
 from flows.run_folders import default_run_folder

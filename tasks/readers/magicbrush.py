@@ -4,6 +4,7 @@ Layouts::
 
     MagicBrush/data/{train,dev}-*.parquet                   img_id, turn_index, source_img, mask_img, instruction, ...
     MagicBrush/{train,dev,test}/edit_turns.json             [{"input", "mask", "output", "instruction"}, ...]
+    MagicBrush/{train,dev,test}/local_descriptions.json     {img_id: {name: caption}}; also global_descriptions.json
     MagicBrush/{train,dev,test}/images/<img_id>/<name>.png  (the test archive is a zip with a password: unpack it)
     MagicBrush/magic_train.json                             [{"input", "edited", "instruction"}] (InstructDiffusion)
 
@@ -13,6 +14,7 @@ in the tables and transparent in the files; DALL-E repaints a little outside it,
 bounds the edit. The test split must not be trained on, nor passed on.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -27,6 +29,12 @@ from tasks.readers.records import SourcePair
 
 _FOLDERS = {"train": ("train",), "val": ("dev", "val"), "test": ("test",)}
 _REPACKED = "magic_train.json"
+_CAPTIONS = {
+    kind: tuple(f"{kind}_{name}.json" for name in ("descriptions", "description", "captions"))
+    for kind in ("local", "global")
+}
+"""Option -> names that releases give the file."""
+_MAX_CAPTIONS = 256 << 20  # bytes
 
 
 @dataclass
@@ -34,7 +42,8 @@ class MagicBrushReader(EditPairsReader):
     """MagicBrush, as Parquet or files.
 
     Options: ``split`` (train, val: the dev set, or test; default train), ``masks`` (false leaves masks unread; default
-    true).
+    true), ``captions`` (of the form with files: local, about what is edited, or global, about the whole picture;
+    default local, which MagicBrush's CLIP-T takes).
     """
 
     name: str = "magicbrush"
@@ -48,9 +57,13 @@ class MagicBrushReader(EditPairsReader):
     """A session's image id, or the name of a made picture -> the first photo."""
 
     def __post_init__(self) -> None:
-        self.options = complete_options(self.kind, self.options, {"split": "train", "masks": True})
+        own = complete_options(self.kind, self.options, {"split": "train", "masks": True, "captions": "local"})
+        captions = own.pop("captions")
+        self.options = own
         super().__post_init__()
+        self.options["captions"] = captions
         require_choice(self.kind, "split", self.options["split"], tuple(_FOLDERS))
+        require_choice(self.kind, "captions", self.options["captions"], tuple(_CAPTIONS))
 
     def read(self) -> Iterator[SourcePair]:
         """Every turn of the split. Raises SourceError for a wrong folder or file."""
@@ -72,8 +85,13 @@ class MagicBrushReader(EditPairsReader):
 
     def _turns(self, root: Path, table: PurePosixPath, images: PurePosixPath) -> Iterator[SourcePair]:
         """The form with files: pictures lie in a folder per session, or all in one."""
+        captions = _read_captions(root / table.parent, _CAPTIONS[self.options["captions"]])
         for row in read_table(root, table, {}, ()):
             values = dict(row.values)
+            values["source_caption"], values["target_caption"] = (
+                captions.get(name) if isinstance(name := values.get(role), str) else None
+                for role in ("source", "target")
+            )
             for role in ("source", "target", "mask"):
                 values[role] = _locate(root, images, values.get(role))
             origin = self._origins.get(values["source"], values["source"])
@@ -99,6 +117,25 @@ class MagicBrushReader(EditPairsReader):
 
     def _row_pairs(self, root: Path, row: EditRow, split: str | None) -> Iterator[SourcePair]:
         return super()._row_pairs(root, row, self.options["split"])
+
+
+def _read_captions(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Captions by the names of pictures; none where there is no such file.
+
+    Raises:
+        SourceError: a file of another form.
+    """
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        if path.stat().st_size > _MAX_CAPTIONS:
+            raise ValueError(f"more than {_MAX_CAPTIONS} bytes")
+        sessions = json.loads(path.read_bytes())
+        named = {name: text for captions in sessions.values() for name, text in captions.items()}
+    except (OSError, ValueError, RecursionError, AttributeError) as error:
+        raise SourceError(f"{path} must be a JSON object of captions by picture and session: {error}.") from error
+    return {name: text for name, text in named.items() if isinstance(text, str)}
 
 
 def _locate(root: Path, images: PurePosixPath, name: Any) -> Any:

@@ -14,9 +14,9 @@ from catalog.images import encode_png
 from catalog.masks import encode_mask
 from catalog.parquet_streams import mix_digest
 from catalog.schema import METRICS, MIX
-from evaluation.benchmarks import METRICS_OF
 from evaluation.commands import main
 from evaluation.helper_models import HelperModels
+from evaluation.metric_names import METRICS_OF
 from evaluation.predictions import NoOpPredictor, OraclePredictor
 from evaluation.run import EvaluationOptions, evaluate
 from tasks.backends.registry import load_backend

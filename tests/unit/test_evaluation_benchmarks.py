@@ -8,8 +8,9 @@ import pytest
 from catalog.errors import ConfigError
 from catalog.schema import VISION_TASKS
 from catalog.splits import parse_split
-from evaluation.benchmarks import METRICS_OF, MIX_SPLITS, PAPER, PAPER_BENCHMARKS, UNITS, find_benchmark, paper_range
+from evaluation.benchmarks import MIX_SPLITS, OTHERS, PAPER, PAPER_BENCHMARKS, find_benchmark, paper_range
 from evaluation.commands import main
+from evaluation.metric_names import METRICS_OF, UNITS
 from tasks.profiles import read_profile
 from tasks.readers.registry import make_reader
 
@@ -68,7 +69,7 @@ def test_paper_range(vision_task, edit_type, metric, expected):
 def test_benchmarks_as_json(capsys):
     assert main(["benchmarks", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == len(MIX_SPLITS) + len(PAPER)
+    assert len(rows) == len(MIX_SPLITS) + len(PAPER) + len(OTHERS)
     assert {"name", "table", "page", "split", "metric", "paper_value", "protocol", "present"} <= set(rows[0])
     assert {row["data"] for row in rows} <= {"built", "on disk", "absent"}
     assert main(["benchmarks"]) == 0

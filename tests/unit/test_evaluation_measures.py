@@ -10,12 +10,12 @@ from catalog.errors import BackendError, MixError
 from catalog.masks import encode_mask
 from catalog.targets import disc_radius, render_keypoints, render_mask
 from catalog.views import View, whole_view
-from evaluation.benchmarks import METRICS_OF
 from evaluation.decoders import ColorDecoder
 from evaluation.editing_measure import reached_mask
 from evaluation.helper_models import HelperModels
 from evaluation.keypoint_reading import joint_groups, merge_joints, read_joints, read_truth
 from evaluation.measures import make_measure
+from evaluation.metric_names import METRICS_OF
 from evaluation.predictions import OverEditPredictor
 from tasks.backends.registry import load_backend
 

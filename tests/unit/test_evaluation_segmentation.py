@@ -6,8 +6,8 @@ import torch
 from evaluation_cases import RED, SIDE, make_case
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from evaluation.benchmarks import NO_TARGET_PIXELS
 from evaluation.decoders import ColorDecoder
+from evaluation.metric_names import NO_TARGET_PIXELS
 from evaluation.segmentation_measures import SegmentationMeasure, SemanticMeasure
 
 
