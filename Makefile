@@ -16,7 +16,7 @@ export UV_LINK_MODE ?= hardlink
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lama-cleaner iopaint streaming demo server test check bench pins clean clean-data
+.PHONY: help setup lama-cleaner iopaint streaming demo server dashboard test check bench pins clean clean-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ demo: $(STAMP) ## the whole chain on real photos, on a CPU
 
 server: $(STAMP) ## a local Prefect server and worker, until Ctrl-C
 	@$(BIN)/python -m flows.local_server
+
+dashboard: $(STAMP) ## data, mix, training and evaluation runs in a browser, until Ctrl-C
+	@$(BIN)/python -m infra.dashboard
 
 test: $(STAMP) $(SERVERS) ## all tests, JOBS (2) files at a time; T=path or T='-k name' picks some
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)

@@ -110,7 +110,7 @@ def decide(
         raise ShardError(f"{build!r} has no table of pairs: name a build, not a decision")
     policy.check_scorers(_scorers(workspace, source), build)
     inputs = {table: [shard.sha256 for shard in source.tables.get(table, [])] for table in ("pairs", "scores")}
-    revoked = _revoked_here(workspace, source)
+    revoked = revoked_here(workspace, source)
     withdrawn = {"revoked": value_digest(revoked)} if revoked else {}
     parameters = {"policy": policy.as_dict(), "inputs": inputs, **withdrawn}
     key = shard_key("decide", parameters, [], [])
@@ -132,7 +132,7 @@ def decide(
         policy=policy,
         manifest=manifest,
         thresholds=thresholds,
-        waterfall=_waterfall(counts, policy),
+        waterfall=stages_of(counts, policy),
         made=made,
     )
 
@@ -194,7 +194,7 @@ def _write_verdicts(
         counts: Counter[tuple[str | None, bool]] = Counter()
         tables = _counted(_distinct(judged, workspace, source), counts)
         return write_stream(
-            path, "verdicts", VERDICTS, tables, footer, _ROW_GROUP, _LAYOUT, lambda: {"counts": _count_rows(counts)}
+            path, "verdicts", VERDICTS, tables, footer, _ROW_GROUP, _LAYOUT, lambda: {"counts": count_rows(counts)}
         )
 
     try:
@@ -223,7 +223,7 @@ def _counted(tables: Iterable[pa.Table], counts: Counter[tuple[str | None, bool]
         yield table
 
 
-def _count_rows(counts: Counter[tuple[str | None, bool]]) -> list[dict[str, Any]]:
+def count_rows(counts: Counter[tuple[str | None, bool]]) -> list[dict[str, Any]]:
     """As `verdict_counts.sql` gives them: a row per condition or reason, reasons in alphabetical order."""
     names = sorted({name for name, _ in counts}, key=lambda name: (name is None, name or ""))
     return [
@@ -232,7 +232,7 @@ def _count_rows(counts: Counter[tuple[str | None, bool]]) -> list[dict[str, Any]
     ]
 
 
-def _revoked_here(workspace: Workspace, source: Manifest) -> list[str]:
+def revoked_here(workspace: Workspace, source: Manifest) -> list[str]:
     """pair_ids of a build, sorted, that the tombstones on record withdraw."""
     revoked = revoked_pairs(workspace)
     if not revoked:
@@ -274,7 +274,8 @@ def _distinct(
     )
 
 
-def _waterfall(rows: list[dict[str, Any]], policy: Policy) -> tuple[Stage, ...]:
+def stages_of(rows: list[dict[str, Any]], policy: Policy) -> tuple[Stage, ...]:
+    """The waterfall of rows of `verdict_counts.sql`: reasons first, then the policy's conditions in order."""
     remaining = sum(row["num_pairs"] for row in rows)
     stages = [Stage(name="pairs", kind="pairs", removed=0, remaining=remaining)]
     removed_by = {row["condition"]: row["num_pairs"] for row in rows if row["by_policy"]}

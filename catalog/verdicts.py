@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from math import floor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,28 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+class Judgeable(Protocol):
+    """N candidates as `Candidates` describes them, read from shards or kept in memory."""
+
+    def __len__(self) -> int: ...
+
+    def is_about(self, condition: Condition) -> NDArray[np.bool_]:
+        """See `Candidates.is_about`."""
+        ...
+
+    def value(self, condition: Condition) -> NDArray[np.float64]:
+        """See `Candidates.value`."""
+        ...
+
+    def own_reasons(self, revoked: pa.Array) -> pa.DictionaryArray:
+        """See `Candidates.own_reasons`."""
+        ...
+
+    def score_reasons(self) -> pa.DictionaryArray:
+        """See `Candidates.score_reasons`."""
+        ...
+
+
 def find_thresholds(
     stretches: Sequence[Stretch], policy: Policy, revoked: pa.Array, threads: int
 ) -> dict[str, float | None]:
@@ -33,19 +55,38 @@ def find_thresholds(
         ShardError: likewise.
     """
     found = {item.name: item.fixed_threshold for item in policy.conditions}
-    asked = [item for item in policy.conditions if item.quantile is not None]
+    asked = asked_quantiles(policy)
     if not asked:
         return found
 
     def read(stretch: Stretch) -> list[NDArray[np.float64]]:
-        candidates = Candidates.read(stretch, asked, ids=len(revoked) > 0)
-        usable = _usable(candidates, revoked)
-        values = ((candidates.value(item), candidates.is_about(item)) for item in asked)
-        return [value[usable & about & ~np.isnan(value)] for value, about in values]
+        return usable_values(Candidates.read(stretch, asked, ids=len(revoked) > 0), asked, revoked)
 
-    parts = list(in_order(read, stretches, threads))
-    for place, item in enumerate(asked):
+    return found | pick_quantiles(asked, list(in_order(read, stretches, threads)))
+
+
+def asked_quantiles(policy: Policy) -> list[Condition]:
+    """The conditions whose threshold the candidates themselves decide."""
+    return [item for item in policy.conditions if item.quantile is not None]
+
+
+def usable_values(
+    candidates: Judgeable, conditions: Sequence[Condition], revoked: pa.Array
+) -> list[NDArray[np.float64]]:
+    """By condition: the values of the usable candidates that it is about."""
+    usable = _usable(candidates, revoked)
+    values = ((candidates.value(item), candidates.is_about(item)) for item in conditions)
+    return [value[usable & about & ~np.isnan(value)] for value, about in values]
+
+
+def pick_quantiles(
+    conditions: Sequence[Condition], parts: Sequence[Sequence[NDArray[np.float64]]]
+) -> dict[str, float | None]:
+    """Thresholds of conditions with a quantile, from `usable_values` of all parts of a build."""
+    found: dict[str, float | None] = {}
+    for place, item in enumerate(conditions):
         values = np.concatenate([np.empty(0), *(part[place] for part in parts)])  # a build may have no pair
+        found[item.name] = None
         if len(values):
             skip = floor(Fraction(str(item.quantile)) * len(values))
             skip = skip if item.wants_large else len(values) - 1 - skip
@@ -64,14 +105,7 @@ def judge(
     """
     candidates = Candidates.read(stretch, policy.conditions, ids=True)
     keys = _keys(candidates.pairs.column("pair_id"))
-    failed, values = _first_failed(candidates, policy, thresholds)
-    own, of_scores = candidates.own_reasons(revoked), candidates.score_reasons()
-    covered = np.zeros(len(candidates), np.bool_)
-    for item in policy.conditions:
-        covered |= candidates.is_about(item)
-    scored_out = _mask(pc.and_(own.is_null(), pc.and_(of_scores.is_valid(), pa.array(covered))))
-    unusable = _mask(own.is_valid()) | scored_out
-    failed[unusable] = 0
+    failed, values, conditions = find_fates(candidates, policy, thresholds, revoked)
     passed = failed == 0
     by_policy = pa.array(failed.astype(np.int32) - 1, mask=passed)
     columns = {
@@ -81,13 +115,32 @@ def judge(
         "donor_key": _known_keys(pc.struct_field(candidates.pairs.column("donor"), "group_id")),
         **{name: candidates.words(name) for name in KINDS},
         "usable": candidates.words("reason").is_null(),
-        "accepted": pa.array(passed & ~unusable),
-        "condition": _conditions(failed, policy, own, of_scores, scored_out),
+        "accepted": conditions.is_null(),
+        "condition": conditions,
         "score": pa.DictionaryArray.from_arrays(by_policy, _texts(item.looks_at for item in policy.conditions)),
         "value": pa.array(values, mask=passed | np.isnan(values)),
         "threshold": pa.array([thresholds[item.name] for item in policy.conditions], pa.float64()).take(by_policy),
     }
     return pa.table({name: columns[name] for name in VERDICTS.names}), keys
+
+
+def find_fates(
+    candidates: Judgeable, policy: Policy, thresholds: Mapping[str, float | None], revoked: pa.Array
+) -> tuple[NDArray[np.int16], NDArray[np.float64], pa.DictionaryArray]:
+    """What becomes of N candidates: the one place where a policy is applied.
+
+    Returns:
+        Number of the first condition that each fails, from 1, 0 where none decides; what that condition looks at, NaN
+        where none; and what rejects the pair, a reason or a condition by name, null where it is accepted. Each (N).
+    """
+    failed, values = _first_failed(candidates, policy, thresholds)
+    own, of_scores = candidates.own_reasons(revoked), candidates.score_reasons()
+    covered = np.zeros(len(candidates), np.bool_)
+    for item in policy.conditions:
+        covered |= candidates.is_about(item)
+    scored_out = _mask(pc.and_(own.is_null(), pc.and_(of_scores.is_valid(), pa.array(covered))))
+    failed[_mask(own.is_valid()) | scored_out] = 0
+    return failed, values, _conditions(failed, policy, own, of_scores, scored_out)
 
 
 def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], threads: int) -> Iterator[_Result]:
@@ -106,12 +159,12 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], threa
                 future.cancel()
 
 
-def _usable(candidates: Candidates, revoked: pa.Array) -> NDArray[np.bool_]:
+def _usable(candidates: Judgeable, revoked: pa.Array) -> NDArray[np.bool_]:
     return _mask(pc.and_(candidates.own_reasons(revoked).is_null(), candidates.score_reasons().is_null()))
 
 
 def _first_failed(
-    candidates: Candidates, policy: Policy, thresholds: Mapping[str, float | None]
+    candidates: Judgeable, policy: Policy, thresholds: Mapping[str, float | None]
 ) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
     """Number of the first condition that each pair fails, from 1, and what it looks at; 0: none."""
     failed, values = np.zeros(len(candidates), np.int16), np.full(len(candidates), np.nan)

@@ -27,7 +27,7 @@ from flows.stage_runs import run_stage
 STAGES: dict[str, tuple[str, ...]] = {
     "build-ieiw": (),
     "build-mix": (),
-    "train": (),
+    "train": ('settings={"pictures_every": 60}',),  # pictures of held-out rows, for the dashboard
     "evaluate": ("steps=20", "limit=12"),  # a minute instead of ten; the networks are random anyway
 }
 """Deployments in order, each with the parameters that differ from its defaults."""

@@ -1,0 +1,128 @@
+"""Review labels: what people say of single pairs, beside the tables and never in them.
+
+``catalog/reviews/<build>.jsonl`` holds a line per answer, in the order in which they came (`journals`). Nothing is ever
+taken back there: of a person's answers about a pair the last one counts.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from catalog.decisions import decision_name
+from catalog.errors import ConfigError
+from catalog.journals import append_line
+from catalog.manifests import Manifest, check_name, read_manifest
+from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
+from catalog.schema import VERDICTS
+from catalog.workspace import Workspace
+
+ANSWERS = ("good", "bad", "unsure")
+"""Should the pair be trained on? ``unsure`` counts for neither side."""
+
+REVIEWS = pa.schema(
+    [
+        ("verdicts", pa.string()),  # key of the shard of verdicts that was under review: one policy on one build
+        ("pair_id", pa.string()),
+        ("condition", pa.string()),  # what rejected the pair there; null: accepted
+        ("drawn", pa.bool_()),  # shown by `next_pair`, so by chance; else the reviewer picked the pair
+        ("answer", pa.string()),
+        ("person", pa.string()),
+        ("given_at", pa.string()),  # ISO 8601, UTC, microseconds
+    ]
+)
+
+_MAX_PERSON = 40  # characters
+
+
+def reviews_path(workspace: Workspace, build: str) -> Path:
+    """The journal of a build's labels."""
+    return workspace.catalog / "reviews" / f"{check_name(build)}.jsonl"
+
+
+def record_label(
+    workspace: Workspace, decision: Manifest, pair_id: str, answer: str, person: str, *, drawn: bool
+) -> None:
+    """Put down what a person says of a pair; it is on the disk when this returns.
+
+    Args:
+        workspace: where.
+        decision: the decision under review.
+        pair_id: a pair that it has a verdict on.
+        answer: one of `ANSWERS`.
+        person: who says so, 1 to 40 printable characters.
+        drawn: whether `next_pair` gave the pair.
+
+    Raises:
+        ConfigError: another answer, no name, or a pair without a verdict.
+    """
+    if answer not in ANSWERS:
+        raise ConfigError(f"an answer is one of {', '.join(ANSWERS)}. Got {answer!r}")
+    person = person.strip()
+    if not (0 < len(person) <= _MAX_PERSON and person.isprintable()):
+        raise ConfigError(f"a reviewer's name has 1 to {_MAX_PERSON} printable characters. Got {person[:50]!r}")
+    with open_database() as connection:
+        open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
+        found = fetch_rows(connection, "SELECT condition FROM verdicts WHERE pair_id = $pair_id", pair_id=pair_id)
+    if not found:
+        raise ConfigError(f"{decision.name} has no verdict on {pair_id!r}: choose a pair of its build")
+    values = {"verdicts": verdicts_key(decision), "pair_id": pair_id, "condition": found[0]["condition"]}
+    values |= {"drawn": drawn, "answer": answer, "person": person, "given_at": datetime.now(UTC).isoformat()}
+    append_line(reviews_path(workspace, decision.parameters["build"]), values)
+
+
+def verdicts_key(decision: Manifest) -> str:
+    """What names a decision in labels: another version of the policy, or of the build, has another one."""
+    return decision.tables["verdicts"][0].key
+
+
+def open_reviews(connection: duckdb.DuckDBPyConnection, workspace: Workspace, build: str) -> None:
+    """Make a build's labels the view ``reviews`` (columns `REVIEWS`); torn lines are left out."""
+    path = reviews_path(workspace, build)
+    if not path.is_file() or path.stat().st_size == 0:
+        connection.register("reviews", REVIEWS.empty_table())
+        return
+    connection.execute(f"CREATE VIEW reviews AS {reviews_query(path)}")
+
+
+def reviews_query(path: Path) -> str:
+    """SQL for the labels in a journal."""
+    types = {"bool": "BOOLEAN", "string": "VARCHAR"}
+    columns = ", ".join(f"{field.name}: '{types[str(field.type)]}'" for field in REVIEWS)
+    name = str(path).replace("'", "''")
+    return (
+        f"SELECT * FROM read_json('{name}', format = 'newline_delimited', columns = {{{columns}}}, "
+        "ignore_errors = true) WHERE answer IS NOT NULL"
+    )
+
+
+def next_pair(workspace: Workspace, decision: Manifest, condition: str | None, person: str) -> str | None:
+    """The pair that a person reviews next among those that a condition rejects (None: the accepted ones).
+
+    Everybody goes through the same order, which chance has made: so any number of first answers is a sample of the
+    stratum, and people's answers meet. None: this person has seen them all.
+    """
+    with open_database() as connection:
+        open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
+        open_reviews(connection, workspace, decision.parameters["build"])
+        run_query(connection, "stir")
+        sql = load_sql("review_queue")
+        values = {"verdicts": verdicts_key(decision), "condition": condition, "person": person.strip()}
+        rows = fetch_rows(connection, sql, **values)
+    return rows[0]["pair_id"] if rows else None
+
+
+def list_labels(workspace: Workspace, decision: Manifest, pair_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The last answer of each person about some pairs: pair_id, person, answer, given_at."""
+    with open_database() as connection:
+        open_reviews(connection, workspace, decision.parameters["build"])
+        values = {"verdicts": verdicts_key(decision), "pairs": list(pair_ids)}
+        return fetch_rows(connection, load_sql("review_answers"), **values)
+
+
+def find_decision(workspace: Workspace, build: str, policy: str) -> Manifest:
+    """The decision of a policy about a build. Raises ShardError where there is none."""
+    return read_manifest(workspace, decision_name(build, policy))

@@ -1,0 +1,30 @@
+"""The pages and their addresses. Started by ``python -m infra.dashboard``."""
+
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from infra.dashboard import data_page
+
+_STYLE = """<style>
+.stMainBlockContainer { padding: 4.2rem 2.5rem 4rem; max-width: 90rem; margin: 0 auto; }
+@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 3rem; } }
+h1 { padding: 0 !important; font-size: 2rem !important; }
+h3 { font-size: 1.2rem !important; padding-top: 0.6rem !important; }
+</style>"""
+
+
+def _icon() -> Image.Image:
+    """Before and after in a square: drawn here, as Streamlit fetches named icons from the web."""
+    icon = Image.new("RGB", (64, 64), (66, 120, 176))
+    ImageDraw.Draw(icon).rectangle((32, 0, 64, 64), (214, 112, 92))
+    return icon
+
+
+st.set_page_config(page_title="ieiw", page_icon=_icon(), layout="wide")
+st.html(_STYLE)
+st.navigation(
+    [
+        st.Page(data_page.show, title="Data", url_path="data", icon=":material/photo_library:", default=True),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,158 @@
+"""View Browse: pairs by what became of them, a page at a time, and everything about one of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from catalog.errors import UserError
+from catalog.queries import load_sql
+from infra.dashboard.components import gallery
+from infra.dashboard.decided import Decided
+from infra.dashboard.frame import answer, choose, number, pictures, short, sql_corner
+from infra.dashboard.pair_panel import show_pair
+from infra.dashboard.pictures import THUMBNAIL, why_not
+from infra.dashboard.questions import Question, Rows
+
+ACCEPTED = "accepted"
+_ANY, _REJECTED = "any", "rejected"
+_PAGE = 20
+_ORDERS = {
+    "chance": ("by chance, always the same", "v.pair_key"),
+    "near": ("nearest to the threshold first", "abs(v.value - v.threshold), v.pair_key"),
+    "low": ("lowest value first", "v.value, v.pair_key"),
+    "high": ("highest value first", "v.value DESC, v.pair_key"),
+}
+_COLUMNS = ("dataset", "vision_task", "edit_type", "split")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which pairs are shown."""
+
+    fate: str
+    kinds: tuple[tuple[str, str], ...]
+    """Column and value."""
+    words: str
+
+    def where(self) -> tuple[str, list[tuple[str, Any]]]:
+        """SQL and its values."""
+        parts, values = ["true"], list[tuple[str, Any]]()
+        if self.fate == ACCEPTED:
+            parts.append("v.accepted")
+        elif self.fate == _REJECTED:
+            parts.append("v.score IS NOT NULL")
+        elif self.fate != _ANY:
+            parts.append("v.condition = $fate")
+            values.append(("fate", self.fate))
+        for column, value in self.kinds:
+            parts.append(f"v.{column} = ${column}")
+            values.append((column, value))
+        if self.words:
+            parts.append(
+                "v.pair_id IN (SELECT pair_id FROM pairs WHERE contains(lower(concat_ws(' ', pair_id, instruction, "
+                "phrase, label)), $words))"
+            )
+            values.append(("words", self.words.lower()))
+        return "\n    AND ".join(parts), values
+
+
+def open_fate(fate: str) -> None:
+    """Go to this view, to the pairs of one line of the waterfall."""
+    st.session_state["view"] = "browse"
+    st.session_state["fate"] = fate
+    st.session_state["page"] = 1
+
+
+def show(decided: Decided) -> None:
+    """The view."""
+    chosen = st.query_params.get("pair")
+    if chosen:
+        show_pair(decided, chosen)
+        return
+    wanted = _choose_filter(decided)
+    where, values = wanted.where()
+    views = (decided.verdicts(), *((decided.pairs(),) if wanted.words else ()))
+    counted = Question(f"SELECT count(*) AS num_pairs\nFROM verdicts AS v\nWHERE {where}", views, tuple(values))
+    total = answer(counted)[0]["num_pairs"]
+    num_pages = max(1, -(-total // _PAGE))
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    with right:
+        page = _choose_page(num_pages)
+    left.markdown(f"**{number(total)}** pairs, page {page:,} of {num_pages:,}")
+    if not total:
+        st.caption("No pair is like that: loosen a filter.")
+        sql_corner()
+        return
+    order = _ORDERS[str(st.session_state.get("order", "chance"))][1]
+    sql = (
+        "SELECT v.pair_id, v.condition, v.score, v.value, v.threshold\nFROM verdicts AS v\n"
+        f"WHERE {where}\nORDER BY {order}\nLIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
+    )
+    found = answer(Question(sql, views, tuple(values)))
+    ids = tuple(row["pair_id"] for row in found)
+    rows = {row["pair_id"]: row for row in answer(decided.rows(ids))}
+    gallery([card(rows[row["pair_id"]], row) for row in found], key="gallery", on_open=open_pair)
+    sql_corner()
+
+
+def open_pair(pair_id: str) -> None:
+    """Go to one pair."""
+    st.query_params["pair"] = pair_id
+
+
+def card(pair: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    """A pair as a card of the gallery."""
+    words = pair["instruction"]
+    try:
+        source, target, words = pictures().pair(pair, THUMBNAIL)
+        second = "target" if target is not None else pair["reason"] or "no target"
+        shown = [{"name": "source", "data": source}, {"name": second, "data": target}]
+    except UserError as error:
+        shown = [{"name": why_not(error), "data": None}]
+    words = words or pair["phrase"] or pair["label"] or "no words"
+    kind = " · ".join(filter(None, (pair["dataset"], pair["edit_type"] or pair["vision_task"], pair["split"])))
+    lines = [("words", words), ("facts", kind), verdict_line(verdict)]
+    return {"id": pair["pair_id"], "label": f"open pair {words}", "pictures": shown, "lines": lines}
+
+
+def verdict_line(verdict: dict[str, Any]) -> tuple[str, str]:
+    """What became of a pair, in a line."""
+    if verdict["condition"] is None:
+        return "good", "accepted"
+    if verdict["score"] is None:
+        return "facts", f"not usable: {verdict['condition']}"
+    return "bad", f"{verdict['condition']}: {short(verdict['value'])}, threshold {short(verdict['threshold'])}"
+
+
+def _choose_filter(decided: Decided) -> Filter:
+    kinds = answer(decided.kinds())
+    fates = [row["condition"] for row in answer(Question(load_sql("verdict_counts"), (decided.verdicts(),)))]
+    options = [_ANY, ACCEPTED, _REJECTED, *sorted(filter(None, fates))]
+    if st.session_state.get("fate") not in (None, *options):
+        st.session_state["fate"] = _ANY  # a line that rejects nothing, or of another policy
+    columns = st.columns(3)
+    with columns[0]:
+        fate = choose("What became of them", options, "fate", names=lambda name: name.replace("_", " "))
+    with columns[1]:
+        words = st.text_input("Words in instruction, phrase or id", key="words", bind="query-params", max_chars=200)
+    with columns[2]:
+        choose("Order", list(_ORDERS), "order", names=lambda name: _ORDERS[name][0])
+    picked = []
+    for column, place in zip(_COLUMNS, st.columns(len(_COLUMNS)), strict=True):
+        with place:
+            value = choose(column.replace("_", " ").capitalize(), [_ANY, *_values(kinds, column)], column)
+        if value != _ANY:
+            picked.append((column, value))
+    return Filter(fate, tuple(picked), words.strip())
+
+
+def _values(kinds: Rows, column: str) -> list[str]:
+    return sorted({row[column] for row in kinds if row[column] is not None})
+
+
+def _choose_page(num_pages: int) -> int:
+    if int(st.session_state.get("page", 1)) > num_pages:
+        st.session_state["page"] = 1
+    page = st.number_input("Page", 1, num_pages, key="page", bind="query-params", step=1)
+    return min(int(page), num_pages)

@@ -1,0 +1,109 @@
+"""What the Data page knows of one decision: its tables as views, and the questions that several of its views ask."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog.decisions import Stage, list_decisions, stages_of
+from catalog.manifests import Manifest
+from catalog.policies import Condition, Policy
+from catalog.queries import load_sql
+from catalog.schema import PAIRS, SCORES, TABLES, VERDICTS
+from catalog.workspace import Workspace
+from infra.dashboard.questions import Question, View, load_question, parquet_view
+
+NUM_BINS = 60
+"""Of a histogram."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A build and one decision about it."""
+
+    root: Workspace
+    build: Manifest
+    decision: Manifest
+
+    @property
+    def policy(self) -> Policy:
+        """As the decision keeps it."""
+        return Policy.from_dict(self.decision.parameters["policy"])
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """By condition, quantiles worked out."""
+        found: dict[str, float | None] = self.decision.parameters["thresholds"]
+        return found
+
+    def verdicts(self) -> View:
+        """The decision's verdicts."""
+        return parquet_view("verdicts", self.decision.paths(self.root, "verdicts"), VERDICTS)
+
+    def pairs(self) -> View:
+        """The build's pairs."""
+        return parquet_view("pairs", self.build.paths(self.root, "pairs"), PAIRS)
+
+    def scores(self) -> View:
+        """The build's scores."""
+        return parquet_view("scores", self.build.paths(self.root, "scores"), SCORES)
+
+    def survival(self) -> Question:
+        """How many pairs each reason and condition removes: `catalog/sql/verdict_counts.sql`."""
+        return Question(load_sql("verdict_counts"), (self.verdicts(),))
+
+    def kinds(self) -> Question:
+        """Pairs by kind and what rejects them."""
+        return Question(load_question("kinds"), (self.verdicts(),))
+
+    def stages(self, rows: list[dict[str, Any]]) -> tuple[Stage, ...]:
+        """The waterfall of the answer to `survival`, as `catalog.decisions` puts it."""
+        return stages_of(rows, self.policy)
+
+    def histogram(self, condition: Condition) -> Question:
+        """How often each value of what a condition looks at occurs among the pairs that were scored."""
+        names = condition.scores
+        value = f"s.{names[0]}" if len(names) == 1 else f"abs(s.{names[0]} - s.{names[1]})"
+        join, views = "", [self.scores()]
+        if condition.edit_types is not None:
+            join = "\n    JOIN pairs AS p ON p.pair_id = s.pair_id AND list_contains($edit_types, p.edit_type)"
+            views.append(self.pairs())
+        sql = f"""WITH found AS (
+    SELECT {value} AS value
+    FROM scores AS s{join}
+    WHERE s.reason IS NULL AND isfinite({value})
+),
+
+span AS (SELECT min(value) AS low, max(value) AS high FROM found)
+
+SELECT
+    least($bins - 1, floor($bins * (value - low) / nullif(high - low, 0)))::INTEGER AS bin,
+    any_value(low) AS low,
+    any_value(high) AS high,
+    count(*) AS num_pairs
+FROM found, span
+GROUP BY bin
+ORDER BY bin"""
+        values: list[tuple[str, Any]] = [("bins", NUM_BINS)]
+        if condition.edit_types is not None:
+            values.append(("edit_types", condition.edit_types))
+        return Question(sql, tuple(views), tuple(values))
+
+    def rows(self, ids: tuple[str, ...]) -> Question:
+        """Some pairs, to be shown."""
+        return Question(load_question("pairs_by_id"), (self.pairs(),), (("ids", ids),))
+
+
+def decisions_about(root: Workspace, build: Manifest) -> list[Manifest]:
+    """Decisions on record about a build."""
+    return list_decisions(root, build.name)
+
+
+def reason_questions(root: Workspace, build: Manifest) -> dict[str, Question]:
+    """For each table with rows that are not usable: why they are not, `catalog/sql/reason_counts.sql`."""
+    found = {}
+    for table, shards in build.tables.items():
+        usable = sum(one.num_usable for one in shards) == sum(one.num_rows for one in shards)
+        if not usable and "reason" in TABLES[table].names:
+            paths: list[Path] = build.paths(root, table)
+            found[table] = Question(load_sql("reason_counts"), (parquet_view("unusable", paths, TABLES[table]),))
+    return found
