@@ -90,10 +90,11 @@ def check_same_kind(workspace: Workspace, name: str, table: str) -> None:
     Args:
         workspace: where the manifests are.
         name: of the manifest to be written.
-        table: ``pairs``, which every build has, or ``requests``, which is all that a crawl has.
+        table: ``pairs``, which every build has, ``requests``, which is all that a crawl has, or ``variants``, all
+            that an alignment set has.
 
     Raises:
-        ShardError: a build has a crawl's name, or a crawl a build's.
+        ShardError: something of another kind has the name.
     """
     if name not in list_manifests(workspace):
         return
@@ -101,7 +102,7 @@ def check_same_kind(workspace: Workspace, name: str, table: str) -> None:
         tables = read_manifest(workspace, name).tables
     except ShardError:  # of another version, or damaged: to be written anew
         return
-    kinds = {"pairs": "build", "requests": "crawl"}
+    kinds = {"pairs": "build", "requests": "crawl", "variants": "alignment set"}
     there = next((kind for kind in kinds if kind in tables), table)
     if there != table:
         raise ShardError(f"{name!r} is the name of a {kinds[there]}: give this {kinds[table]} another one")

@@ -73,6 +73,14 @@ class Fields:
             raise self.wrong(f"names a text twice in {key!r}: {values!r}")
         return tuple(values)
 
+    def numbers(self, key: str) -> tuple[float, ...]:
+        """A list of finite numbers with at least one member."""
+        values = self._take(key, list, None)
+        kinds = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        if not values or not kinds or not all(abs(value) < float("inf") for value in values):
+            raise self.wrong(f"needs {key!r} to be a list of numbers with at least one. Got {values!r}")
+        return tuple(float(value) for value in values)
+
     def tables(self, key: str) -> list[Any]:
         """The ``[[key]]`` tables, in order; empty where there are none."""
         values: list[Any] = self._take(key, list, [])

@@ -37,8 +37,8 @@ def edit(
     instructions: Sequence[str],
     *,
     num_steps: int = NUM_STEPS,
-    text_guidance: float = TEXT_GUIDANCE,
-    image_guidance: float = IMAGE_GUIDANCE,
+    text_guidance: float | Sequence[float] = TEXT_GUIDANCE,
+    image_guidance: float | Sequence[float] = IMAGE_GUIDANCE,
     guidance: Guidance = "ip2p",
     sampler: SamplerName = "euler_ancestral",
     seed: int | Sequence[int] = 0,
@@ -50,8 +50,8 @@ def edit(
         images: uint8 (H, W, 3) RGB; H and W multiples of 8.
         instructions: one per image.
         num_steps: sampling steps, 1 to 1000.
-        text_guidance: s_t, how far to go in the direction of the instruction.
-        image_guidance: s_i, how far to go in the direction of the source image.
+        text_guidance: s_t, how far to go in the direction of the instruction; one for all, or one per image.
+        image_guidance: s_i, how far to go in the direction of the source image; likewise.
         guidance: rule that combines the predictions; see the module.
         sampler: "euler_ancestral" adds noise in each step; "ddim" and "dpm_solver" do not, the latter is good with 20.
         seed: of the noise, one per image; a single number n stands for n, n + 1, ... So an image's noise
@@ -66,6 +66,7 @@ def edit(
     """
     seeds = list(range(seed, seed + len(images))) if isinstance(seed, int) else list(seed)
     _check(images, instructions, seeds, num_steps)
+    scales = [_scale(value, len(images), models.device) for value in (text_guidance, image_guidance)]
     if guidance not in get_args(Guidance):
         raise ConfigError(f"guidance must be ip2p or official, got {guidance!r}: choose one of them")
     if models.unet.config.in_channels != 8:
@@ -84,7 +85,7 @@ def edit(
             instructions,
             scheduler,
             num_steps,
-            (text_guidance, image_guidance),
+            (scales[0], scales[1]),
             guidance,
             generators,
         )
@@ -118,8 +119,13 @@ def reconstruct(models: Models, images: Sequence[np.ndarray]) -> list[np.ndarray
     return _to_images(pictures)
 
 
-def combine(predictions: Sequence[Tensor], text_guidance: float, image_guidance: float, guidance: Guidance) -> Tensor:
-    """One prediction out of three: e(i, c), e(i, -) and then e(-, -) for "ip2p" or e(-, c) for "official"."""
+def combine(
+    predictions: Sequence[Tensor], text_guidance: float | Tensor, image_guidance: float | Tensor, guidance: Guidance
+) -> Tensor:
+    """One prediction out of three: e(i, c), e(i, -) and then e(-, -) for "ip2p" or e(-, c) for "official".
+
+    The scales are numbers, or tensors (B, 1, 1, 1) with one for each image.
+    """
     full, image_only, third = predictions
     if guidance == "ip2p":
         return third + text_guidance * (full - image_only) + image_guidance * (image_only - third)
@@ -133,7 +139,7 @@ def _sample(
     instructions: Sequence[str],
     scheduler: Any,
     num_steps: int,
-    scales: tuple[float, float],
+    scales: tuple[float | Tensor, float | Tensor],
     guidance: Guidance,
     generators: list[torch.Generator],
 ) -> Tensor:
@@ -159,6 +165,15 @@ def _sample(
         latents = scheduler.step(combined, timestep, latents, generator=generators).prev_sample
     models.unet.train(was_training)
     return cast(Tensor, latents)
+
+
+def _scale(value: float | Sequence[float], count: int, device: torch.device) -> float | Tensor:
+    """A guidance scale for all images, or one each as (B, 1, 1, 1)."""
+    if not isinstance(value, Sequence):
+        return value
+    if len(value) != count:
+        raise ConfigError(f"guidance scales must be one for all images or one each of {count}, got {len(value)}")
+    return torch.tensor(value, dtype=torch.float32, device=device)[:, None, None, None]
 
 
 def _make_scheduler(sampler: SamplerName) -> Any:

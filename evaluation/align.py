@@ -1,0 +1,204 @@
+"""Human alignment (paper sections 3.3 and 4.8): what needs networks of it. Flow `align` calls these in order.
+
+    python -m evaluation.align sample --checkpoint runs/task_training/pipeline --set first-1000
+    python -m evaluation.align judge --set first-1000 --person "judge 1"
+    python -m evaluation.align curve --run runs/human_alignment --split test
+
+Between sampling and training stand people: `make dashboard`, page Choose. ``judge`` is a program in their place, for
+trials. Each command goes on where it was stopped.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from catalog import command_line
+from catalog.alignment_sets import AlignmentSet
+from catalog.progress_line import ProgressLine
+from catalog.schema import SPLITS
+from catalog.workspace import Workspace
+
+_INFRA = Path(__file__).resolve().parents[1] / "infra"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one subcommand; exit status 0."""
+    options = _parse(arguments)
+    # Read by the libraries when they are imported, below.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    commands = {"sample": _sample, "judge": _judge, "curve": _curve}
+    return commands[options.command](options)
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from evaluation.checkpoints import image_size
+    from evaluation.guidance_grids import GuidanceGrid
+    from evaluation.variants import SamplingPlan, VariantSampler, sample_variants
+    from trainer.config import TOKENIZER
+
+    workspace = Workspace.default()
+    names = ("split", "limit", "seed", "batch_size", "device")
+    plan = SamplingPlan(
+        grid=GuidanceGrid.read(options.grid),
+        size=image_size(options.checkpoint) if options.size is None else options.size,
+        **{name: getattr(options, name) for name in names},
+    )
+    sampler = VariantSampler(options.checkpoint, plan, options.tokenizer or TOKENIZER)
+    mix = options.mix or workspace.catalog / "mix.parquet"
+    with ProgressLine() as line:
+
+        def show(done: int, total: int) -> None:
+            line.say(f"{options.set}: {done} of {total} items", is_last=done == total)
+
+        sample_variants(workspace, options.set, mix, sampler, plan, show)
+    alignment = AlignmentSet.read(workspace, options.set)
+    _say(
+        {
+            "set": options.set,
+            "items": len(alignment.items),
+            "variants": f"{len(plan.grid)} each, at {plan.size} pixels, in {plan.grid.num_steps} steps",
+            "failed": alignment.num_failed,
+            "checkpoint": (sampler.checkpoint_sha256 or "")[:12],
+        }
+    )
+    return 0
+
+
+def _judge(options: argparse.Namespace) -> int:
+    from evaluation.simulated_judge import JudgeOptions, judge_name, judge_set
+
+    alignment = AlignmentSet.read(Workspace.default(), options.set)
+    similarity = _load_similarity(options.profile)
+    taste = JudgeOptions(noise=options.noise, least_likeness=options.least_likeness)
+    with ProgressLine() as line:
+        for person in options.person:
+
+            def show(done: int, total: int, person: str = person) -> None:
+                line.say(f"{person}: {done} of {total} items", is_last=done == total)
+
+            judged = judge_set(alignment, person, similarity, taste, show)
+            _say({"simulated judge": person, "revision": judge_name(similarity, taste), "items": judged})
+    return 0
+
+
+def _curve(options: argparse.Namespace) -> int:
+    from evaluation.alignment_curve import CurveOptions, measure_curve
+    from evaluation.benchmarks import benchmark_mix, find_benchmark
+    from evaluation.checkpoints import SamplingOptions
+
+    catalog = Workspace.default().catalog
+    benchmark = None if options.benchmark is None else find_benchmark(options.benchmark)
+    default = catalog / "mix.parquet" if benchmark is None else benchmark_mix(catalog, benchmark.key)
+    names = ("split", "size", "limit", "batch_size", "seed", "device")
+    curve = CurveOptions(**{name: getattr(options, name) for name in names})
+    sampling = SamplingOptions(
+        num_steps=options.steps, text_guidance=options.text_guidance, image_guidance=options.image_guidance
+    )
+    output = options.output or options.run / "curve"
+    similarity = _load_similarity(options.profile)
+    with ProgressLine() as line:
+
+        def show(name: str, done: int, total: int) -> None:
+            line.say(f"{name}: {done} of {total} rows", is_last=done == total)
+
+        mix = options.mix or default
+        points = measure_curve(options.run, mix, output, similarity, sampling, curve, show, benchmark)
+    best = max(points, key=lambda point: (point.text_similarity is not None, point.text_similarity or 0.0))
+    _say({"checkpoints": len(points), "best epoch": best.epoch, "curve": output / "curve.md"})
+    return 0
+
+
+def _load_similarity(profile: Path | None) -> Any:
+    """The helper model behind CLIP-Sim that a profile names, or the embedded one."""
+    from catalog.errors import ConfigError
+    from tasks.backends.registry import load_backend
+    from tasks.profiles import read_profile
+
+    role = "pair_similarity"
+    if profile is None:
+        return load_backend(role, "histogram")
+    chosen = read_profile(profile)
+    if role not in chosen.backends:
+        raise ConfigError(f"{profile} must name a {role} under [backends]: add one, such as 'histogram'")
+    return load_backend(role, chosen.backends[role], **chosen.backend_options.get(role, {}))
+
+
+def _say(facts: dict[str, Any]) -> None:
+    width = max(map(len, facts))
+    sys.stdout.writelines(f"{name:{width}}  {value}\n" for name, value in facts.items())
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.align", description=summary, epilog=rest, formatter_class=plain
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    sample = commands.add_parser("sample", help="variants of each item under a grid of guidance settings")
+    _add_sampling(sample)
+    judge = commands.add_parser("judge", help="a simulated judge answers what it has not answered yet")
+    judge.add_argument("--set", required=True, metavar="NAME", help="alignment set")
+    judge.add_argument(
+        "--person", action="append", required=True, metavar="NAME", help="under which it answers (repeatable)"
+    )
+    judge.add_argument("--noise", type=float, default=0.05, help="standard deviation, of a cosine (default: 0.05)")
+    judge.add_argument(
+        "--least-likeness", type=float, default=0.2, help="cosine to the source, below: never chosen (default: 0.2)"
+    )
+    judge.add_argument("--profile", type=Path, metavar="TOML", help="names pair_similarity (default: the embedded one)")
+    _add_curve(commands.add_parser("curve", help="CLIP-Sim after each epoch of a stage-3 run"))
+    return parser.parse_args(arguments)
+
+
+def _add_curve(curve: argparse.ArgumentParser) -> None:
+    add = curve.add_argument
+    add("--run", type=Path, required=True, metavar="FOLDER", help="of the stage-3 run; its checkpoints are measured")
+    add("--mix", type=Path, metavar="FILE", help="whose edits are measured (default: $IEIW_HOME/catalog/mix.parquet)")
+    add("--benchmark", metavar="NAME", help="measure one of the paper's benchmarks instead, such as edits_1000")
+    add("--split", choices=SPLITS[1:], default="val", help="of the mix (default: val)")
+    add("--limit", type=int, metavar="N", help="at most N rows of each edit type (default: all)")
+    add("--output", type=Path, metavar="FOLDER", help="(default: RUN/curve)")
+    add("--profile", type=Path, metavar="TOML", help="names pair_similarity (default: the embedded one, not CLIP)")
+    add("--size", type=int, default=256, metavar="PIXELS", help="side of the images (default: 256, the paper's)")
+    add("--steps", type=int, default=100, help="sampling steps, 1 to 1000 (default: 100, the official code's)")
+    add("--text-guidance", type=float, default=7.5, help="scale of the instruction (default: 7.5)")
+    add("--image-guidance", type=float, default=1.5, help="scale of the source image (default: 1.5)")
+    add("--batch-size", type=int, default=8, metavar="N", help="images sampled at once (default: 8)")
+    add("--seed", type=int, default=0, help="of the noise (default: 0)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")
+
+
+def _add_sampling(sample: argparse.ArgumentParser) -> None:
+    sample.add_argument("--set", required=True, metavar="NAME", help="of the alignment set")
+    sample.add_argument("--checkpoint", type=Path, required=True, metavar="PATH", help="pipeline folder, or one file")
+    sample.add_argument("--tokenizer", metavar="PLACE", help="of a single file: folder or hub id")
+    sample.add_argument("--mix", type=Path, metavar="FILE", help="(default: $IEIW_HOME/catalog/mix.parquet)")
+    sample.add_argument(
+        "--split", choices=SPLITS, default="train", help="whose editing rows are the items (default: train)"
+    )
+    sample.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="items at most (default: the paper's 1000)"
+    )
+    sample.add_argument(
+        "--grid",
+        type=Path,
+        default=_INFRA / "guidance" / "paper.toml",
+        metavar="TOML",
+        help="guidance settings (default: infra/guidance/paper.toml, 20 of them)",
+    )
+    sample.add_argument(
+        "--size", type=int, metavar="PIXELS", help="side (default: the checkpoint's, at most the paper's 256)"
+    )
+    sample.add_argument("--batch-size", type=int, default=20, metavar="N", help="variants at once (default: 20)")
+    sample.add_argument("--seed", type=int, default=0, help="of the order of items and the noise (default: 0)")
+    sample.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(main))

@@ -1,0 +1,124 @@
+"""Flow ``align``: the alignment loop (paper sections 3.3 and 4.8), from a trained checkpoint to the curve by epoch.
+
+::
+
+    prefect deployment run align                                    # the demo's checkpoint, simulated judges
+    prefect deployment run align -p plan=infra/alignment/paper.toml -p judges=people
+
+1. variants of each item under 20 guidance settings; 2. choices: people's (page Choose of `make dashboard`) or those of
+simulated judges; 3. what was chosen becomes a build and a mix; 4. stage 3 trains on it; 5. CLIP-Sim after each epoch.
+With people the first run ends after 1. and says what it waits for; the same command goes on once they have chosen.
+What is finished is recognised.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from catalog.agreement import measure_agreement
+from catalog.alignment_sets import AlignmentSet
+from catalog.choices import read_choices
+from catalog.chosen_pairs import ChosenPairs
+from catalog.chosen_pairs import choose as choose_pairs
+from catalog.errors import UserError
+from catalog.workspace import Workspace
+from flows.alignment_plans import AlignmentPlan, option_arguments
+from flows.alignment_report import publish_alignment, write_alignment_report
+from flows.build_mix import build_mix
+from flows.child_process import ChildFailed, run_child
+from flows.run_folders import default_run_folder
+from flows.timing import timed
+from flows.train_generalist import train_generalist
+
+_POLICY = "infra/policies/everything.toml"
+
+
+@task(task_run_name="choose {build}", persist_result=False, cache_policy=NO_CACHE)
+def choose(alignment_set: str, build: str, judges: Literal["people", "simulated"], min_votes: int) -> ChosenPairs:
+    """What was chosen as the pairs of a build."""
+    workspace = Workspace.default()
+    with timed(workspace, "choose"):
+        return choose_pairs(workspace, alignment_set, build, judges=judges, min_votes=min_votes)
+
+
+@flow(name="align", flow_run_name="align {plan}")
+def align(
+    plan: Annotated[str, Field(description="Items, grid, training and curve.")] = "infra/alignment/demo.toml",
+    judges: Annotated[
+        Literal["people", "simulated"], Field(description="Whose choices train; they are never mixed.")
+    ] = "simulated",
+    simulated_judges: Annotated[int, Field(ge=1, le=20, description="How many, where they are simulated.")] = 3,
+    alignment_set: Annotated[
+        str | None, Field(description="Name of the set. Absent: the plan's and the mix's, as `demo-1a2b3c4d`.")
+    ] = None,
+    mix: Annotated[
+        str, Field(description="Its training edits are the items, its held-out ones are measured.")
+    ] = "catalog/mix.parquet",
+    start: Annotated[
+        str | None, Field(description="Run folder to start from. Absent: that of the plan's recipe and the mix.")
+    ] = None,
+    profile: Annotated[
+        str | None, Field(description="Profile that names pair_similarity. Absent: the embedded one, not CLIP.")
+    ] = None,
+    num_processes: Annotated[int, Field(ge=1, le=1024, description="Ranks of the training.")] = 1,
+    allow_unanswered: Annotated[
+        bool, Field(description="Train although nobody has answered some of the items yet.")
+    ] = False,
+) -> State[Any]:
+    """Sample, choose, mix, train and measure; each step does only what is missing."""
+    workspace = Workspace.default()
+    source = workspace.home / mix
+    try:
+        steps = AlignmentPlan.read(Path(plan))
+        first = workspace.home / start if start else default_run_folder(workspace, source, steps.starts_from)
+        name = alignment_set or f"{steps.name}-{first.name.rpartition('-')[2]}"
+        helper = ["--profile", profile] if profile else []
+        _sample(workspace, steps, name, source, first)
+        if judges == "simulated":
+            people = [part for n in range(simulated_judges) for part in ("--person", f"simulated judge {n + 1}")]
+            _run(workspace, "judge", ["--set", name, *people, *helper, *option_arguments(steps.judge)])
+        alignment = AlignmentSet.read(workspace, name)
+        choices = [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
+        missing = set(alignment.items) - {one.item_id for one in choices}
+        agreement = measure_agreement(alignment, choices)
+        if not choices or (missing and not allow_unanswered):
+            waiting = f"{len(missing)} of {len(alignment.items)} items of {name} have no choice yet"
+            return Completed(
+                name="Waiting", message=f"{waiting}: open the page Choose (`make dashboard`), then run this again"
+            )
+        chosen = choose(name, f"{name}-chosen", judges, steps.min_votes)
+        output = f"catalog/{name}-chosen.parquet"
+        state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
+        if not state.is_completed():
+            return Failed(message=f"mix: {state.message}")
+        # Further choices make another mix, and another mix is another run.
+        folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{name}")
+        settings = steps.training(first, chosen.num_pairs)
+        state = train_generalist(output, steps.recipe, str(folder), num_processes, settings, return_state=True)
+        if not state.is_completed():
+            return Failed(message=f"train: {state.message}")
+        _run(workspace, "curve", ["--run", str(folder), "--mix", str(source), *helper, *option_arguments(steps.curve)])
+        write_alignment_report(folder, steps, alignment, chosen, agreement)
+        publish_alignment(folder)
+    except (ChildFailed, UserError) as error:
+        return Failed(message=str(error))
+    return Completed(message=f"{chosen.num_pairs} chosen pairs trained {steps.epochs} epochs; report in {folder}")
+
+
+def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, first: Path) -> None:
+    arguments = ["--set", name, "--checkpoint", str(first / "pipeline"), "--mix", str(mix), "--grid", steps.grid]
+    arguments += ["--limit", str(steps.items), "--seed", str(steps.seed)]
+    _run(workspace, "sample", [*arguments, *option_arguments(steps.sampling)])
+
+
+def _run(workspace: Workspace, step: str, arguments: list[str]) -> None:
+    """A command of `evaluation.align` as a process; its output goes to the run's log."""
+    with timed(workspace, f"align {step}"):
+        run_child([sys.executable, "-m", "evaluation.align", step, *arguments], log=get_run_logger().info)
