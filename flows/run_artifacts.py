@@ -139,6 +139,15 @@ def publish_benchmarks(output: Path) -> None:
     publish_metrics(output)
 
 
+def publish_picture_report(output: Path, name: str, title: str) -> None:
+    """A report in a folder, ``NAME.md`` and ``NAME.png``, as Markdown with the picture in it."""
+    text = (output / f"{name}.md").read_text(encoding="utf-8")
+    picture = base64.b64encode((output / f"{name}.png").read_bytes()).decode()
+    create_markdown_artifact(
+        key=name, markdown=f"{text}\n![{name}](data:image/png;base64,{picture})", description=title
+    )
+
+
 def _taken(workspace: Workspace) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds and cost of this flow run by step, as the ledger has them."""
     seconds: dict[str, float] = defaultdict(float)
