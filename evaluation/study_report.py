@@ -16,7 +16,7 @@ from catalog.durable import write_file
 from catalog.errors import ConfigError, ShardError
 from catalog.store import read_metadata
 from catalog.workspace import Workspace
-from evaluation.benchmarks import to_paper_scale
+from evaluation.metric_names import to_paper_scale
 from evaluation.paired_differences import Difference, paired_difference
 from evaluation.plain_tables import markdown_table, table_picture
 from evaluation.reports import is_control
