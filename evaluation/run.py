@@ -7,7 +7,8 @@ harm; above the others nothing can be read.
 
     <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.schema.METRICS`)
     <output>/predictions.png          a few of its predictions beside source and target
-    <output>/evaluations/<key>.*      the same two files of every finished evaluation
+    <output>/evaluations/<key>.*      the same two files of every finished evaluation, and its best and worst cases
+                                      (`evaluation.standouts`)
     <output>/predictions/<key>.tar    predicted images, one tar per batch (`evaluation.predictions`)
 
 Rows are a function of (predictor, mix, options, decoder, helper models, code), and so is the key: what is finished is
@@ -52,6 +53,7 @@ from evaluation.predictions import (
 )
 from evaluation.reports import write_report
 from evaluation.sessions import predict_sessions
+from evaluation.standouts import Standouts
 
 _SHOWN_PAIRS = 2
 """Pairs of each benchmark on the picture sheet."""
@@ -155,6 +157,7 @@ def evaluate(
         runner = _Runner(predictor, mix, output / "predictions", helpers, options, progress, benchmark, reader)
         rows = [{**identity, **row} for row in runner.rows()]
         write_file(path.with_suffix(".png"), [prediction_sheet(runner.shown)])
+        runner.standouts.write(path)
         table = pa.Table.from_pylist(rows, schema=METRICS)
         write_stream(path, "metrics", METRICS, table.to_batches(), {"split": options.split}, max(1, len(rows)))
     for source, name in ((path, "metrics.parquet"), (path.with_suffix(".png"), "predictions.png")):
@@ -209,6 +212,7 @@ class _Runner:
         self._render = options.render.at_size(options.size)
         self._left_out = 0
         self.shown: list[tuple[str, Case, Image]] = []
+        self.standouts = Standouts()
 
     def rows(self) -> Iterator[Row]:
         """Metric rows of all benchmarks, without the columns that are the same in each row."""
@@ -262,6 +266,7 @@ class _Runner:
     def _observe(self, name: str, batch: Sequence[Case], measure: Measure, controls: dict[str, Measure]) -> None:
         images = self._answer(self._predictor, batch, stored=True)
         measure.observe(batch, images)
+        self.standouts.observe(name, batch, images)
         for control in self._asked:
             predictor = self._controls[control]
             answers = self._answer(predictor, batch, stored=predictor.checkpoint_sha256 is not None)

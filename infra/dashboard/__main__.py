@@ -12,18 +12,6 @@ from catalog.errors import ConfigError
 from catalog.workspace import HOME_VARIABLE, Workspace
 
 DEFAULT_PORT = 8501
-_REPOSITORY = Path(__file__).resolve().parents[2]
-_OPTIONS = {
-    "browser.gatherUsageStats": "false",  # nothing leaves the machine
-    "client.showErrorDetails": "none",  # no traceback in a browser
-    "client.toolbarMode": "viewer",
-    "server.headless": "true",
-    "server.fileWatcherType": "none",
-    "server.enableStaticServing": "false",
-    "global.developmentMode": "false",
-    "theme.light.primaryColor": "#3b73ad",
-    "theme.dark.primaryColor": "#6ea6dd",
-}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     port = _find_port(options.address, options.port)
     sys.stdout.write(f"dashboard of {home}: http://{options.address}:{port}  (Ctrl-C stops it)\n")
     sys.stdout.flush()
-    flags = [f"--{name}={value}" for name, value in _OPTIONS.items()]
-    place = [f"--server.address={options.address}", f"--server.port={port}"]
-    command = [sys.executable, "-m", "streamlit", "run", str(_REPOSITORY / "infra" / "dashboard" / "app.py")]
-    os.execv(sys.executable, [*command, *place, *flags])
+    from infra.dashboard.server import serve  # a mistake above is told before a second of imports
+
+    serve(options.address, port)
+    return 0
 
 
 def _find_port(address: str, wanted: int | None) -> int:

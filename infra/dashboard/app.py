@@ -3,7 +3,7 @@
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from infra.dashboard import data_page
+from infra.dashboard import choose_page, data_page, evaluation_page, mix_page, runs_page, training_page
 
 _STYLE = """<style>
 .stMainBlockContainer { padding: 4.2rem 2.5rem 4rem; max-width: 90rem; margin: 0 auto; }
@@ -25,6 +25,11 @@ st.html(_STYLE)
 st.navigation(
     [
         st.Page(data_page.show, title="Data", url_path="data", icon=":material/photo_library:", default=True),
+        st.Page(mix_page.show, title="Mix", url_path="mix", icon=":material/donut_small:"),
+        st.Page(training_page.show, title="Training", url_path="training", icon=":material/monitoring:"),
+        st.Page(evaluation_page.show, title="Evaluation", url_path="evaluation", icon=":material/grading:"),
+        st.Page(choose_page.show, title="Choose", url_path="choose", icon=":material/how_to_vote:"),
+        st.Page(runs_page.show, title="Runs", url_path="runs", icon=":material/schedule:"),
     ],
     position="top",
 ).run()

@@ -25,6 +25,11 @@ _HTML = {
         '<div class="compare"><div class="stage"></div><div class="captions"><span class="caption"></span>'
         '<span class="caption"></span></div><div class="switches"></div></div>'
     ),
+    "choices": (
+        '<div class="choices"><div class="source"><img alt="source"><div class="name">source</div><div class="actions">'
+        '<button type="button" class="save"></button><button type="button" class="none">None is good</button>'
+        '<span class="said" role="status"></span></div></div><div class="grid"></div></div>'
+    ),
     "table": '<div class="scroll"><table></table></div>',
     "facts": '<div class="facts"></div>',
 }
@@ -123,6 +128,40 @@ def compare(
         "missing": missing,
     }
     _component("compare")(key=key, data=data)
+
+
+def choices(
+    source: bytes,
+    variants: Sequence[Mapping[str, Any]],
+    aspect: float,
+    most: int,
+    chosen: Sequence[int],
+    answered: bool,
+    key: str,
+    on_answer: Callable[[list[int]], None],
+) -> None:
+    """A picture and what was made of it, of which some may be picked.
+
+    Args:
+        source: the picture.
+        variants: ``id`` and JPEG or PNG ``data`` of each, in the order that they are shown in.
+        aspect: width over height, of all of them.
+        most: that may be picked; another one takes the place of the first.
+        chosen: ids that are picked at first.
+        answered: whether there is an answer already.
+        key: unique on the page.
+        on_answer: called with the ids that were saved; none: none is good.
+    """
+    data = {
+        "item": key,
+        "source": data_url(source),
+        "variants": [{"id": one["id"], "source": data_url(one["data"])} for one in variants],
+        "aspect": aspect,
+        "most": most,
+        "chosen": list(chosen),
+        "answered": answered,
+    }
+    _mount("choices", key, data, "answer", on_answer)
 
 
 def table(

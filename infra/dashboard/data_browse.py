@@ -5,13 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from catalog.errors import UserError
 from catalog.queries import load_sql
 from infra.dashboard.components import gallery
 from infra.dashboard.decided import Decided
-from infra.dashboard.frame import answer, choose, number, pictures, short, sql_corner
+from infra.dashboard.frame import answer, choose, number, short, sql_corner
+from infra.dashboard.pair_cards import card
 from infra.dashboard.pair_panel import show_pair
-from infra.dashboard.pictures import THUMBNAIL, why_not
 from infra.dashboard.questions import Question, Rows
 
 ACCEPTED = "accepted"
@@ -92,28 +91,13 @@ def show(decided: Decided) -> None:
     found = answer(Question(sql, views, tuple(values)))
     ids = tuple(row["pair_id"] for row in found)
     rows = {row["pair_id"]: row for row in answer(decided.rows(ids))}
-    gallery([card(rows[row["pair_id"]], row) for row in found], key="gallery", on_open=open_pair)
+    gallery([card(rows[row["pair_id"]], verdict_line(row)) for row in found], key="gallery", on_open=open_pair)
     sql_corner()
 
 
 def open_pair(pair_id: str) -> None:
     """Go to one pair."""
     st.query_params["pair"] = pair_id
-
-
-def card(pair: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
-    """A pair as a card of the gallery."""
-    words = pair["instruction"]
-    try:
-        source, target, words = pictures().pair(pair, THUMBNAIL)
-        second = "target" if target is not None else pair["reason"] or "no target"
-        shown = [{"name": "source", "data": source}, {"name": second, "data": target}]
-    except UserError as error:
-        shown = [{"name": why_not(error), "data": None}]
-    words = words or pair["phrase"] or pair["label"] or "no words"
-    kind = " · ".join(filter(None, (pair["dataset"], pair["edit_type"] or pair["vision_task"], pair["split"])))
-    lines = [("words", words), ("facts", kind), verdict_line(verdict)]
-    return {"id": pair["pair_id"], "label": f"open pair {words}", "pictures": shown, "lines": lines}
 
 
 def verdict_line(verdict: dict[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,151 @@
+"""Page Choose: people pick the best of what a checkpoint made, blind, for the stage of human alignment."""
+
+from dataclasses import asdict
+from typing import Any
+
+import streamlit as st
+
+from catalog.agreement import measure_agreement
+from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, check_person, list_alignment_sets
+from catalog.choices import find_progress, list_people, read_choices, record
+from catalog.command_line import printable
+from catalog.errors import UserError
+from infra.dashboard.components import choices, facts, table
+from infra.dashboard.frame import begin, choose, number, page, person, pictures, short, tell, workspace
+from infra.dashboard.pictures import LARGE, why_not
+
+_VARIANT_SIDE = 384
+
+
+@page
+def show() -> None:
+    """The page."""
+    begin("Choose", "Pick the best edits of each picture, or none: chosen ones train the stage of human alignment.")
+    root = workspace()
+    names = list_alignment_sets(root)
+    if not names:
+        tell(
+            "There is nothing to choose from yet.",
+            "A checkpoint first makes several variants of each item, under different guidance.",
+            "prefect deployment run align",
+        )
+        return
+    left, right = st.columns(2)
+    with left:
+        alignment = AlignmentSet.read(root, choose("Set", names, "set"))
+    with right:
+        name = person()
+    if not name:
+        st.caption("Give your name first: answers are kept with it, and the order of the variants is yours.")
+        return
+    check_person(name)
+    progress = find_progress(alignment, name)
+    st.progress(progress.num_done / max(1, progress.num_items), f"{progress.num_done} of {progress.num_items} answered")
+    if progress.num_stale:
+        st.caption(f"{progress.num_stale} answers are about pictures that the set no longer has: they do not count.")
+    item_id = _which(alignment, progress.open_items)
+    if item_id is None:
+        st.success("You have answered for every item of this set.", icon=":material/done_all:")
+    else:
+        _show_item(alignment, alignment.item(item_id), name)
+    _show_people(alignment)
+
+
+def _which(alignment: AlignmentSet, open_items: tuple[str, ...]) -> str | None:
+    """The item in the address, else the first that is open."""
+    wanted = st.query_params.get("item")
+    if wanted in alignment.items:
+        return wanted
+    return open_items[0] if open_items else None
+
+
+def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
+    st.subheader("Instruction", anchor=False)
+    st.text(printable(item.instruction))
+    before = next((one for one in read_choices(alignment, name) if one.item_id == item.item_id), None)
+    order = alignment.blind_order(name, item.item_id)
+    try:
+        source = pictures().image(item.source_image, LARGE)
+        shown = [{"id": one.number, "data": pictures().image(one.image, _VARIANT_SIDE)} for one in order]
+    except UserError as error:
+        tell("This item cannot be shown.", why_not(error), kind="warning")
+        return
+    aspect = item.source_image["width"] / item.source_image["height"]
+    chosen = list(before.variants) if before else []
+
+    def answer(picked: list[int]) -> None:
+        _record(alignment, item.item_id, name, picked)
+
+    key = f"choices-{alignment.name}-{item.item_id}"
+    choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, answer)
+    if "choice_error" in st.session_state:
+        tell("The answer was not recorded.", st.session_state.pop("choice_error"), kind="error")
+    places = list(alignment.items)
+    place = places.index(item.item_id)
+    left, middle, right = st.columns(3)
+    left.button(
+        "Previous item",
+        icon=":material/arrow_back:",
+        disabled=place == 0,
+        on_click=_go,
+        args=(places[place - 1],),
+        width="stretch",
+    )
+    middle.button(
+        "Next open item", icon=":material/skip_next:", on_click=_go, args=(None,), width="stretch", key="next_open"
+    )
+    right.button(
+        "Next item",
+        icon=":material/arrow_forward:",
+        disabled=place + 1 == len(places),
+        on_click=_go,
+        args=(places[(place + 1) % len(places)],),
+        width="stretch",
+    )
+
+
+def _record(alignment: AlignmentSet, item_id: str, name: str, picked: list[int]) -> None:
+    try:
+        record(alignment, name, item_id, [int(one) for one in picked])
+    except (UserError, OSError) as error:
+        st.session_state["choice_error"] = str(error)
+        return
+    _go(None)
+
+
+def _go(item_id: str | None) -> None:
+    if item_id is None:
+        st.query_params.pop("item", None)
+    else:
+        st.query_params["item"] = item_id
+
+
+def _show_people(alignment: AlignmentSet) -> None:
+    st.subheader("Answers so far", anchor=False)
+    people = list_people(alignment)
+    if not people:
+        st.caption("None yet.")
+        return
+    answers = read_choices(alignment)
+    counts: dict[str, list[Any]] = {one: [] for one in people}
+    for one in answers:
+        counts[one.person].append(one)
+    rows = [
+        [name, "a person" if people[name] is None else str(people[name]), number(len(given))]
+        + [number(sum(len(one.variants) == picks for one in given)) for picks in range(MAX_PICKS + 1)]
+        for name, given in counts.items()
+    ]
+    columns = [("who", "text"), ("", "text"), ("items", "number"), ("none good", "number")]
+    table([*columns, ("one", "number"), ("two", "number")], rows, key="people")
+    found = asdict(measure_agreement(alignment, answers))
+    facts(
+        [
+            ("Items with two answers or more", number(found["num_items"]), ""),
+            ("Agreement on variants", short(found["alpha_variants"], 3), "Krippendorff's alpha; 0: as by chance"),
+            ("Agreement on sets", short(found["alpha_sets"], 3), "alpha with MASI distance"),
+            ("Overlap", short(found["overlap"], 3), "Jaccard, mean over pairs of people"),
+        ],
+        key="agreement",
+    )
+    st.caption("From the files below data/choices/, one an answer; the command that prints the same:")
+    st.code(f"python -m evaluation agreement {alignment.name}", language="bash")

@@ -1,0 +1,51 @@
+// Variants of one picture, of which a few may be picked; arrow keys go from one to the next, Enter and Space pick.
+export default function ({ data, parentElement, setTriggerValue }) {
+  const grid = parentElement.querySelector(".grid");
+  const source = parentElement.querySelector(".source img");
+  const [save, none, said] = ["save", "none", "said"].map((name) => parentElement.querySelector(`.${name}`));
+  if (grid.shownFor !== data.item) {
+    grid.shownFor = data.item;
+    grid.picked = [...data.chosen];
+  }
+  source.src = data.source;
+  const show = () => {
+    cards.forEach((card, place) => {
+      const at = grid.picked.indexOf(data.variants[place].id);
+      card.setAttribute("aria-pressed", at >= 0);
+    });
+    save.disabled = grid.picked.length === 0;
+    save.textContent = grid.picked.length < 2 ? "Save this choice" : `Save these ${grid.picked.length}`;
+    said.textContent = data.answered ? "Answered before: saving takes the earlier answer's place, which is kept." : "";
+  };
+  const cards = data.variants.map((variant, place) => {
+    const card = document.createElement("button");
+    card.type = "button";
+    card.className = "variant";
+    card.setAttribute("aria-label", `variant ${place + 1}`);
+    card.style.aspectRatio = data.aspect;
+    const image = new Image();
+    image.src = variant.source;
+    image.alt = "";
+    card.append(image);
+    card.onclick = () => {
+      const at = grid.picked.indexOf(variant.id);
+      if (at >= 0) grid.picked.splice(at, 1);
+      else grid.picked.push(variant.id);
+      if (grid.picked.length > data.most) grid.picked.shift();
+      show();
+    };
+    return card;
+  });
+  grid.replaceChildren(...cards);
+  grid.onkeydown = (event) => {
+    const at = cards.indexOf(event.target);
+    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    if (at < 0 || step === undefined || cards[at + step] === undefined) return;
+    event.preventDefault();
+    cards[at + step].focus();
+  };
+  save.onclick = () => setTriggerValue("answer", [...grid.picked]);
+  none.onclick = () => setTriggerValue("answer", []);
+  show();
+}
