@@ -49,6 +49,7 @@ class _Seen(NamedTuple):
 
     difference: float
     place: int
+    pair_id: str
     pictures: tuple[Image, ...]
 
 
@@ -68,11 +69,9 @@ class Standouts:
             difference = float(np.abs(prediction.astype(np.int16) - sample.target).mean())
             names = {"benchmark": benchmark, "pair_id": sample.pair_id, "instruction": sample.instruction}
             self._rows.append({**names, "place": len(self._rows), "difference": difference})
-            seen = _Seen(difference, len(self._rows) - 1, (sample.source, sample.target, prediction))
+            seen = _Seen(difference, len(self._rows) - 1, sample.pair_id, (sample.source, sample.target, prediction))
             for group, sign in ((best, 1), (worst, -1)):
-                group.append(seen)
-                group.sort(key=lambda one: (sign * one.difference, one.place))  # noqa: B023: used at once
-                del group[NUM_SHOWN:]
+                _insert(group, seen, sign)
 
     def write(self, path: Path) -> None:
         """Write both files for an evaluation's ``<key>.parquet``, whole or not at all, the tar first."""
@@ -96,7 +95,7 @@ class Standouts:
         """The rows that stand out; where there are few cases, none is both."""
         found = []
         for benchmark, best in self._best.items():
-            count = sum(row["benchmark"] == benchmark for row in self._rows)
+            count = len({row["pair_id"] for row in self._rows if row["benchmark"] == benchmark})
             groups = {"best": best[: -(-count // 2)], "worst": self._worst[benchmark][: count // 2]}
             for standing, group in groups.items():
                 for rank, seen in enumerate(group, start=1):
@@ -104,3 +103,11 @@ class Standouts:
                     row |= {"standing": standing, "rank": rank}
                     found.append((benchmark, row, standing, rank, seen))
         return found
+
+
+def _insert(group: list[_Seen], seen: _Seen, sign: int) -> None:
+    """Put a case among the `NUM_SHOWN` smallest (``sign`` 1) or largest (-1) so far, one of each pair."""
+    group.append(seen)
+    group.sort(key=lambda one: (sign * one.difference, one.place))
+    first = {one.pair_id: one for one in reversed(group)}
+    group[:] = [one for one in group if first[one.pair_id] is one][:NUM_SHOWN]

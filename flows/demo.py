@@ -29,6 +29,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "build-mix": (),
     "train": ('settings={"pictures_every": 60}',),  # pictures of held-out rows, for the dashboard
     "evaluate": ("steps=20", "limit=12"),  # a minute instead of ten; the networks are random anyway
+    "align": ("judges=people",),  # variants to choose from, on page Choose of `make dashboard`; it waits for people
 }
 """Deployments in order, each with the parameters that differ from its defaults."""
 _STOP_SECONDS = 60

@@ -4,6 +4,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from infra.dashboard import choose_page, data_page, evaluation_page, mix_page, runs_page, training_page
+from infra.dashboard.server import PAGE, PAGES
 
 _STYLE = """<style>
 .stMainBlockContainer { padding: 4.2rem 2.5rem 4rem; max-width: 90rem; margin: 0 auto; }
@@ -22,14 +23,17 @@ def _icon() -> Image.Image:
 
 st.set_page_config(page_title="ieiw", page_icon=_icon(), layout="wide")
 st.html(_STYLE)
-st.navigation(
-    [
-        st.Page(data_page.show, title="Data", url_path="data", icon=":material/photo_library:", default=True),
-        st.Page(mix_page.show, title="Mix", url_path="mix", icon=":material/donut_small:"),
-        st.Page(training_page.show, title="Training", url_path="training", icon=":material/monitoring:"),
-        st.Page(evaluation_page.show, title="Evaluation", url_path="evaluation", icon=":material/grading:"),
-        st.Page(choose_page.show, title="Choose", url_path="choose", icon=":material/how_to_vote:"),
-        st.Page(runs_page.show, title="Runs", url_path="runs", icon=":material/schedule:"),
-    ],
-    position="top",
-).run()
+_PAGES = {
+    "data": st.Page(data_page.show, title="Data", url_path="data", icon=":material/photo_library:", default=True),
+    "mix": st.Page(mix_page.show, title="Mix", url_path="mix", icon=":material/donut_small:"),
+    "training": st.Page(training_page.show, title="Training", url_path="training", icon=":material/monitoring:"),
+    "evaluation": st.Page(evaluation_page.show, title="Evaluation", url_path="evaluation", icon=":material/grading:"),
+    "choose": st.Page(choose_page.show, title="Choose", url_path="choose", icon=":material/how_to_vote:"),
+    "runs": st.Page(runs_page.show, title="Runs", url_path="runs", icon=":material/schedule:"),
+}
+assert tuple(_PAGES) == PAGES
+chosen = st.navigation(list(_PAGES.values()), position="top")
+wanted = st.query_params.to_dict()
+if (name := wanted.pop(PAGE, None)) in _PAGES and chosen is not _PAGES[name]:
+    st.switch_page(_PAGES[name], query_params=wanted)
+chosen.run()

@@ -11,10 +11,32 @@ from catalog.choices import find_progress, list_people, read_choices, record
 from catalog.command_line import printable
 from catalog.errors import UserError
 from infra.dashboard.components import choices, facts, table
-from infra.dashboard.frame import begin, choose, number, page, person, pictures, short, tell, workspace
+from infra.dashboard.frame import (
+    answer,
+    begin,
+    choose,
+    number,
+    page,
+    person,
+    pictures,
+    short,
+    sql_corner,
+    tell,
+    workspace,
+)
 from infra.dashboard.pictures import LARGE, why_not
+from infra.dashboard.questions import Question, View, load_question
 
 _VARIANT_SIDE = 384
+_ANSWERS = (
+    ("item_id", "VARCHAR"),
+    ("person", "VARCHAR"),
+    ("judge", "VARCHAR"),
+    ("variants", "BIGINT[]"),
+    ("shown", "VARCHAR"),
+    ("number", "BIGINT"),
+    ("recorded_at", "VARCHAR"),
+)
 
 
 @page
@@ -73,11 +95,11 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
     aspect = item.source_image["width"] / item.source_image["height"]
     chosen = list(before.variants) if before else []
 
-    def answer(picked: list[int]) -> None:
+    def keep(picked: list[int]) -> None:
         _record(alignment, item.item_id, name, picked)
 
     key = f"choices-{alignment.name}-{item.item_id}"
-    choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, answer)
+    choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, keep)
     if "choice_error" in st.session_state:
         tell("The answer was not recorded.", st.session_state.pop("choice_error"), kind="error")
     places = list(alignment.items)
@@ -147,5 +169,12 @@ def _show_people(alignment: AlignmentSet) -> None:
         ],
         key="agreement",
     )
-    st.caption("From the files below data/choices/, one an answer; the command that prints the same:")
-    st.code(f"python -m evaluation agreement {alignment.name}", language="bash")
+    answer(answers_question(alignment))
+    sql_corner()
+
+
+def answers_question(alignment: AlignmentSet) -> Question:
+    """The last answer of each person to each item, from the files that hold them."""
+    paths = sorted((alignment.workspace.data / "choices" / alignment.name).glob("*/*.json"))
+    view = View("answers", tuple(paths), _ANSWERS)
+    return Question(load_question("choice_answers"), (view,))

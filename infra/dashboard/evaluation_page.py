@@ -74,7 +74,8 @@ def show() -> None:
     _show_origin(shown, rows)
     _show_table(shown, [row for row in rows if task in (_ALL, row["vision_task"])])
     sql_corner()
-    benchmarks = list(dict.fromkeys(row["benchmark"] for row in rows if not is_control(row["benchmark"])))
+    asked = [row for row in rows if task in (_ALL, row["vision_task"]) and not is_control(row["benchmark"])]
+    benchmarks = list(dict.fromkeys(row["benchmark"] for row in asked))
     if benchmarks:
         _show_standouts(root, shown, benchmarks)
 

@@ -47,7 +47,7 @@ class View:
             columns = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in self.columns)
             return f"CREATE TEMP VIEW {self.name} AS SELECT {columns} WHERE false"
         files = ", ".join(_text(path) for path in self.paths)
-        if self.paths[0].suffix == ".jsonl":
+        if self.paths[0].suffix in (".jsonl", ".json"):
             columns = ", ".join(f"{name}: {_text(kind)}" for name, kind in self.columns)
             options = f"format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true"
             return f"CREATE TEMP VIEW {self.name} AS FROM read_json([{files}], {options})"

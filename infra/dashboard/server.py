@@ -1,15 +1,19 @@
 """The web server: Streamlit's own, with a fence around what a browser may do."""
 
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from starlette.middleware import Middleware
+from starlette.responses import RedirectResponse
 from streamlit.starlette import App
 
+PAGES = ("data", "mix", "training", "evaluation", "choose", "runs")
+"""Addresses below the server's own."""
 _SCRIPT = Path(__file__).parent / "app.py"
-_INNER = re.compile(r"^/[a-z_]+(/_stcore/.*)$")
-"""Streamlit's browser code asks below a page's own path first; that would be an error in its console."""
+PAGE = "open"
+"""Of the address ``/?open=mix``, as which ``/mix`` is opened: loaded there, Streamlit's browser code would look for its
+server below ``/mix`` first, which is an error in the console. `app` goes on to the page itself."""
 
 _HEADERS = {
     # Nothing is fetched from or sent to anywhere else, whatever a caption or file name holds.
@@ -37,15 +41,17 @@ _CONFIG: dict[str, Any] = {
 
 
 class Fence:
-    """Adds headers to every answer, and finds Streamlit's own addresses below those of pages."""
+    """Adds headers to every answer, and opens pages by their own addresses."""
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
+    def __init__(self, app: Any, pages: Sequence[str]) -> None:
+        self._app, self._pages = app, {f"/{page}": page for page in pages}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on."""
-        if scope["type"] in ("http", "websocket") and (match := _INNER.match(scope["path"])):
-            scope = {**scope, "path": match[1], "raw_path": match[1].encode()}
+        if scope["type"] == "http" and (page := self._pages.get(scope["path"].rstrip("/"))):
+            rest = scope["query_string"].decode("latin-1")
+            await RedirectResponse(f"/?{PAGE}={page}" + (f"&{rest}" if rest else ""))(scope, receive, send)
+            return
 
         async def send_with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -59,5 +65,5 @@ class Fence:
 
 def serve(address: str, port: int) -> None:
     """Serve the pages until the process is told to stop."""
-    app = App(_SCRIPT, middleware=[Middleware(Fence)])
+    app = App(_SCRIPT, middleware=[Middleware(Fence, pages=PAGES)])
     app.run(config={**_CONFIG, "server.address": address, "server.port": port})

@@ -34,6 +34,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     card.onclick = () => setTriggerValue("open", item.id);
     return card;
   });
+  grid.classList.toggle("wide", data.items.some((item) => item.pictures.length > 2));
   grid.replaceChildren(...cards);
   grid.onkeydown = (event) => {
     const at = cards.indexOf(event.target);
