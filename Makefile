@@ -16,7 +16,7 @@ export UV_LINK_MODE ?= hardlink
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lama-cleaner iopaint streaming demo server dashboard test check bench pins clean clean-data
+.PHONY: help setup lama-cleaner iopaint streaming demo server dashboard test test-gpu check bench pins clean clean-data
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ dashboard: $(STAMP) ## data, mix, training and evaluation runs in a browser, unt
 
 test: $(STAMP) $(SERVERS) ## all tests, JOBS (2) files at a time; T=path or T='-k name' picks some
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
+
+test-gpu: $(STAMP) ## the tests that need a CUDA GPU: training, sampling and LaMa on it, against the CPU
+	IEIW_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu $(T)
 
 check: $(STAMP) ## ruff, mypy, layers between packages, README against the code
 	$(BIN)/ruff check .

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+if os.environ.get("IEIW_TEST_GPU") != "1":  # `make test-gpu`; all else has the figures of a CPU, a GPU at hand or not
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

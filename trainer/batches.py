@@ -5,8 +5,8 @@ with i mod W = r: any number of ranks sees the same set per step. Resuming needs
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from trainer.latent_cache import CachedStates
 class BatchStates:
     """What the cache has of a batch's samples, K of B."""
 
-    places: Tensor
-    """int64 (K,): which of the B samples."""
-    others: Tensor
-    """int64 (B - K,): the samples that are encoded online."""
+    places: list[int]
+    """Which K of the B samples."""
+    others: list[int]
+    """The samples that are encoded online."""
     sources: Tensor
     """float16 (K, 4, h, w); see `trainer.latent_cache.CachedStates`."""
     target_means: Tensor
@@ -59,6 +59,22 @@ class Batch:
     states: BatchStates | None = None
     """Of samples in the cache; None where there is none."""
 
+    def to(self, device: torch.device) -> "Batch":
+        """With its tensors on ``device``; from pinned memory, the copies run beside other work."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """With its tensors in pinned memory; the loader calls this in a thread of its own."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        states = self.states and replace(self.states, **_changed(self.states, change))
+        return replace(self, **_changed(self, change), states=states)
+
+
+def _changed(record: Batch | BatchStates, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    return {name: change(value) for name, value in vars(record).items() if isinstance(value, Tensor)}
+
 
 def collate(samples: Sequence[TrainingSample]) -> Batch:
     """Stack samples into a batch."""
@@ -90,8 +106,8 @@ def _stack_states(states: Sequence[CachedStates | None]) -> BatchStates | None:
     if not found:
         return None
     return BatchStates(
-        places=torch.tensor(list(found)),
-        others=torch.tensor([place for place, one in enumerate(states) if one is None], dtype=torch.int64),
+        places=list(found),
+        others=[place for place, one in enumerate(states) if one is None],
         sources=_stack([one.source for one in found.values()]),
         target_means=_stack([one.target_mean for one in found.values()]),
         target_stds=_stack([one.target_std for one in found.values()]),
@@ -136,12 +152,18 @@ def _leave_process_group(worker: int) -> None:
     os.setpgid(0, 0)
 
 
-def make_loader(samples: TrainingSamples, batches: MicroBatches, num_workers: int) -> "DataLoader[Any]":
-    """Micro-batches in order, rendered here or in ``num_workers`` processes: the same either way."""
+def make_loader(
+    samples: TrainingSamples, batches: MicroBatches, num_workers: int, *, pin_memory: bool = False
+) -> "DataLoader[Any]":
+    """Micro-batches in order, rendered here or in ``num_workers`` processes: the same either way.
+
+    ``pin_memory``: a thread takes them from the processes ahead of time, into memory that a GPU reads by itself.
+    """
     return DataLoader(
         samples,
         batch_sampler=batches,
         num_workers=num_workers,
+        pin_memory=pin_memory and num_workers > 0,
         collate_fn=collate,
         multiprocessing_context="fork" if num_workers else None,
         worker_init_fn=_leave_process_group,

@@ -113,7 +113,7 @@ class TrainingConfig:
     """Keep convolutions' tensors as NHWC, which GPUs' tensor cores like."""
 
     compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
-    """Mode of torch.compile for the UNet; "reduce-overhead" replays CUDA graphs."""
+    """Mode of torch.compile for the UNet and the autoencoder's encoder; "reduce-overhead" replays CUDA graphs."""
 
     fused_optimizer: bool = False
     """AdamW as one kernel."""

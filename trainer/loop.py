@@ -85,7 +85,8 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
             rank=ranks.rank,
             world_size=ranks.size,
         )
-        stream = iter(make_loader(TrainingSamples(plan, roots, config, cache), batches, config.num_workers))
+        samples, on_gpu = TrainingSamples(plan, roots, config, cache), ranks.device.type == "cuda"
+        stream = iter(make_loader(samples, batches, config.num_workers, pin_memory=on_gpu))
         pictures = SamplePictures(mix, roots, config) if config.pictures_every else None
         log = progress = None
         if ranks.is_first:

@@ -203,7 +203,7 @@ def frozen_digest(models: Models) -> str:
     for network in (models.autoencoder, models.text_encoder):
         for name, tensor in sorted(network.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

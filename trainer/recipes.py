@@ -109,13 +109,16 @@ def paper() -> TrainingConfig:
 
 
 def h200() -> TrainingConfig:
-    """`task_training` on eight H200: a rank's 384 samples of a step are four micro-batches of 96."""
+    """`task_training` on eight H200: a rank's 384 samples of a step are two micro-batches of 192 (53 GiB)."""
     return replace(
         task_training(),
         recipe="h200",
-        micro_batch_size=96,
+        micro_batch_size=192,
         num_workers=12,
         deterministic=False,
+        channels_last=True,
+        compile="default",  # two minutes at the start, then 1.4 times the pace
+        fused_optimizer=True,
     )
 
 

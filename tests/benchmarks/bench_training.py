@@ -142,8 +142,7 @@ class Pictures:
             source = models.encode_sources(self.scaled_sources[part].to(models.device))
             parts.append([source, means, stds, models.encode_texts(texts[part])])
         sources, means, stds, states = (torch.cat(part).cpu().half() for part in zip(*parts, strict=True))
-        nobody = torch.zeros(0, dtype=torch.int64)
-        return BatchStates(torch.arange(len(texts)), nobody, sources, means, stds, states)
+        return BatchStates(list(range(len(texts))), [], sources, means, stds, states)
 
 
 def bench_train_step_vs_diffusers_cpu() -> Record:
@@ -207,7 +206,7 @@ def _need_gpu() -> None:
 
 def _compare(models: Models, config: TrainingConfig, device: torch.device) -> dict[str, float]:
     pictures = Pictures(models, config)
-    others = replace(models, unet=deepcopy(models.unet))
+    others = deepcopy(models)  # networks of its own: ours are laid out and compiled by our options
     plain = PlainLoop(others, replace(config, compile="off"), device)
     ours = OurLoop(models, config, device)
     loops: dict[str, Callable[[], float]] = {

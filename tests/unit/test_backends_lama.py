@@ -208,13 +208,3 @@ def test_a_fill_that_is_not_finite_is_that_rows_reason(tmp_path: Path) -> None:
     fine, bad = call_batch("inpainter", inpainter, images, masks)
     assert isinstance(fine, np.ndarray)
     assert isinstance(bad, RowRejected) and bad.reason is Reason.BAD_OUTPUT
-
-
-@pytest.mark.gpu
-def test_cuda_agrees_with_the_cpu(weights: tuple[Path, str], inpainter: Any, photos: Any) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    cuda = LamaInpainter(str(weights[0]), md5=weights[1], device="cuda", batch_size=2)
-    assert cuda.revision != inpainter.revision
-    for one, two in zip(cuda.inpaint(*photos), inpainter.inpaint(*photos), strict=True):
-        assert np.abs(one.astype(int) - two).max() <= 1

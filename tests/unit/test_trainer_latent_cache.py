@@ -92,7 +92,7 @@ def test_losses_with_the_cache_equal_online_ones_to_the_bound(home: Path, models
     batch = collate([cached[n] for n in indices])
     assert batch.states is not None
     assert len(batch.sources) == len(batch.states.others) == 4 * 5
-    assert any(not batch.instructions[n] for n in batch.states.places.tolist())  # dropped texts are among them
+    assert any(not batch.instructions[n] for n in batch.states.places)  # dropped texts are among them
     learner = Learner(models, make_config("demo"), Ranks(0, 1, torch.device("cpu")))
     with torch.no_grad():
         ours, theirs = learner.losses(batch), learner.losses(collate([online[n] for n in indices]))
