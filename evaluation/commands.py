@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigError
-from evaluation import benchmarks_command, run_command, show_command, train_decoder_command
+from evaluation import benchmarks_command, edits_command, run_command, show_command, train_decoder_command
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "benchmarks": benchmarks_command.main,
+    "edits": edits_command.main,
     "run": run_command.main,
     "show": show_command.main,
     "train-decoder": train_decoder_command.main,

@@ -6,7 +6,7 @@ Artifacts are a view. Nothing reads them back; the shards, plans and Parquet log
 import base64
 import dataclasses
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,16 @@ def publish_picture_report(output: Path, name: str, title: str) -> None:
     create_markdown_artifact(
         key=name, markdown=f"{text}\n![{name}](data:image/png;base64,{picture})", description=title
     )
+
+
+def publish_edit_benchmark(candidates: Sequence[dict[str, Any]], counts: dict[str, int]) -> None:
+    """How far an edit benchmark is: proposals by class and what people said of them."""
+    classes = Counter(
+        "cannot be used" if row["reason"] else row["proposed_class"] or "left to people" for row in candidates
+    )
+    rows = [{"what": f"proposed: {name}", "samples": count} for name, count in sorted(classes.items())]
+    rows += [{"what": name.replace("_", " "), "samples": count} for name, count in counts.items()]
+    _table("edit-benchmark", rows, "Samples of the edit benchmark: proposals, and people's answers")
 
 
 def _taken(workspace: Workspace) -> tuple[dict[str, float], dict[str, float]]:

@@ -125,6 +125,7 @@ def _run(role: str, backend: Any, profile: Profile) -> str:
         "instructor": [[request]],
         "aesthetic_scorer": [photos],
         "pair_similarity": [photos, photos, captions, captions],
+        "caption_editor": [["a dog on a bench"], ["remove the dog"]],
         "feature_similarity": [photos, photos],
         "perceptual_distance": [photos, photos],
     }
@@ -141,7 +142,9 @@ def _run(role: str, backend: Any, profile: Profile) -> str:
     try:
         found = answers(role, backend, *columns[role])
     except FactError as error:
-        if role == "instructor" and "bad_instruction" in str(error):  # it answered; whether sensibly is a known fact
+        if role in ("instructor", "caption_editor") and "bad_instruction" in str(
+            error
+        ):  # it answered; whether sensibly is a known fact
             return "1 request, answered with no instruction"
         raise
     return f"{len(found)} {'request' if role == 'instructor' else 'photos'}"

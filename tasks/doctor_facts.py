@@ -116,6 +116,19 @@ def check_aesthetic_scorer(backend: Any, _: Any) -> str:
     return f"photos from {min(photos):.2f}, noise {bare:.2f}"
 
 
+def check_caption_editor(backend: Any, _: Any) -> str:
+    """What was removed is gone from the caption, what was added is in it."""
+    removed, added = answers(
+        "caption_editor",
+        backend,
+        ["a photo of a dog and a bench", "a photo of a table"],
+        ["remove the dog", "add a red cup"],
+    )
+    found = f"{removed!r} after the dog was removed, {added!r} after a red cup was added"
+    _must("dog" not in removed and "bench" in removed and "cup" in added and "table" in added, found)
+    return found
+
+
 def check_feature_similarity(backend: Any, _: Any) -> str:
     """A recompressed copy of a photo is nearer to it than another photo is."""
     one, other = list(read_photos().values())[:2]
@@ -186,6 +199,7 @@ FACTS: dict[str, Callable[[Any, Any], str]] = {
     "aesthetic_scorer": check_aesthetic_scorer,
     "quality_scorer": check_quality_scorer,
     "pair_similarity": check_pair_similarity,
+    "caption_editor": check_caption_editor,
     "feature_similarity": check_feature_similarity,
     "perceptual_distance": check_perceptual_distance,
 }

@@ -173,6 +173,7 @@ _CHECKS: dict[str, Callable[..., None]] = {
     "replacer": _check_image,
     "embedder": _check_embedding,
     "captioner": _check_caption,
+    "caption_editor": _check_caption,
     "instructor": _check_instruction,
     "aesthetic_scorer": _check_number,
     "quality_scorer": _check_optional_number,

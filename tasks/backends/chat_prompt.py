@@ -100,19 +100,19 @@ def without_system(turns: Sequence[Message]) -> list[Message]:
 def facts(request: InstructionRequest) -> dict[str, Any]:
     """What is known about an edit, as a model sees it: texts of one line, at most `MAX_TEXT` characters each."""
     described = {
-        "object": _text(request.phrase),
-        "label": _text(request.label),
-        "attributes": [_text(attribute) for attribute in request.attributes] or None,
-        "relations": [f"{_text(predicate)} {_text(other)}" for predicate, other in request.relations] or None,
+        "object": plain_text(request.phrase),
+        "label": plain_text(request.label),
+        "attributes": [plain_text(attribute) for attribute in request.attributes] or None,
+        "relations": [f"{plain_text(predicate)} {plain_text(other)}" for predicate, other in request.relations] or None,
     }
-    source: dict[str, Any] = {"caption": _text(request.source_caption)}
-    target: dict[str, Any] = {"caption": _text(request.target_caption)}
+    source: dict[str, Any] = {"caption": plain_text(request.source_caption)}
+    target: dict[str, Any] = {"caption": plain_text(request.target_caption)}
     if request.edit_type == "object_addition":
         target = described | target
     else:
         source = described | source
     if request.replacement_phrase:
-        target = {"object": _text(request.replacement_phrase)} | target
+        target = {"object": plain_text(request.replacement_phrase)} | target
     return {
         "edit": request.edit_type,
         "num_instances": request.num_instances,
@@ -182,7 +182,8 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _text(text: str | None) -> str | None:
+def plain_text(text: str | None) -> str | None:
+    """A stranger's text as a model is shown it: one line, at most `MAX_TEXT` characters, no marks of a chat's turns."""
     return one_line(text).translate(_LOOKALIKES)[:MAX_TEXT] if text else None
 
 

@@ -147,6 +147,14 @@ class PairSimilarity(Backend, Protocol):
         ...
 
 
+class CaptionEditor(Backend, Protocol):
+    """Says what an image shows after an edit."""
+
+    def edit_captions(self, captions: Sequence[str], instructions: Sequence[str]) -> list[str]:
+        """N captions of images and the instructions that edit them -> N captions of the edited images, a line each."""
+        ...
+
+
 class FeatureSimilarity(Backend, Protocol):
     """Says whether two pictures show the same."""
 
@@ -173,6 +181,7 @@ METHODS = {
     "aesthetic_scorer": "score",
     "quality_scorer": "score",
     "pair_similarity": "similarity",
+    "caption_editor": "edit_captions",
     "feature_similarity": "compare",
     "perceptual_distance": "distance",
 }

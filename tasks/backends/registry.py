@@ -56,6 +56,11 @@ ROLES: dict[str, dict[str, str]] = {
         "histogram": f"{_HERE}.similarity:HistogramSimilarity",
         "open-clip": f"{_HERE}.open_clip_models:OpenClipSimilarity",
     },
+    "caption_editor": {
+        "rules": f"{_HERE}.caption_rules:RuleCaptionEditor",
+        "openai": f"{_HERE}.caption_editors:OpenAICaptionEditor",
+        "transformers": f"{_HERE}.caption_editors:TransformersCaptionEditor",
+    },
     "feature_similarity": {
         "histogram": f"{_HERE}.feature_cosines:HistogramFeatureSimilarity",
         "dino": f"{_HERE}.dino:DinoSimilarity",

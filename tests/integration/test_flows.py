@@ -246,6 +246,16 @@ def test_benchmarks_go_from_a_datasets_files_to_a_table_beside_the_papers(server
     assert kind == "FAILED" and "give a checkpoint or a control" in message
 
 
+def test_an_edit_benchmark_goes_from_sources_to_a_file_that_says_who_confirmed_it(server):
+    held_out = {**SMALL, "split": {"seed": 0, "val": 0.5, "test": 0.5}, "replace_object.enabled": False}
+    asked = {"overrides": held_out, "per_class": 2, "total": 6}
+    run = server.run("build-edit-benchmark", **asked, finish="rule", allow_fewer=True)
+    kind, message = server.wait(run, seconds=300)
+    assert kind == "COMPLETED" and "written as rule confirmed it" in message, message
+    assert (server.workspace.catalog / "benchmarks" / "edits_1000.parquet").is_file()
+    assert "edit-benchmark" in artifact_keys(server, run)
+
+
 @pytest.mark.parametrize("how", ["cancel", "terminate", "kill"])
 def test_stopping_in_the_middle_of_training_leaves_no_process(server, how):
     settings = {"num_steps": 100_000, "checkpoint_every": 100_000}

@@ -43,6 +43,7 @@ EMBEDDED = {
     ("aesthetic_scorer", "image-statistics"),
     ("quality_scorer", "knn-giqa"),
     ("pair_similarity", "histogram"),
+    ("caption_editor", "rules"),
     ("feature_similarity", "histogram"),
     ("perceptual_distance", "laplacian-pyramid"),
 }
@@ -91,15 +92,21 @@ RECIPES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("aesthetic_scorer", "laion-linear"): _laion_linear,
     ("aesthetic_scorer", "laion-mlp"): _laion_mlp,
     ("pair_similarity", "open-clip"): _open_clip,
+    ("caption_editor", "transformers"): _chat_model,
     ("feature_similarity", "dino"): _dino,
     ("perceptual_distance", "lpips"): save_lpips,
 }
 """Saves a tiny checkpoint in a folder that does not exist yet and gives the options that load it."""
 
-SERVERS = {("inpainter", "lama-cleaner"), ("inpainter", "iopaint"), ("instructor", "openai")}
+SERVERS = {
+    ("inpainter", "lama-cleaner"),
+    ("inpainter", "iopaint"),
+    ("instructor", "openai"),
+    ("caption_editor", "openai"),
+}
 """Backends that talk to a server: the tests that start one hold them to the same rules."""
 
-BABBLERS = {("instructor", "transformers")}
+BABBLERS = {("instructor", "transformers"), ("caption_editor", "transformers")}
 """A random language model words no instruction, so its answers are rejected: each one for that and nothing else."""
 
 BACKENDS = [(role, name) for role, names in ROLES.items() for name in names if (role, name) not in SERVERS]
@@ -162,6 +169,11 @@ def _columns(role: str) -> tuple[tuple[Any, ...], dict[str, Any], dict[str, Any]
             {"exclude": [[0], [], [3, 4], []]},
         ),
         "pair_similarity": ((_images(), _images(7), captions, captions[::-1]), {}, {}),
+        "caption_editor": (
+            (["a dog", "a cup and a plate", "a photo", "a cat"], ["remove the dog", "add a red hat"] * 2),
+            {},
+            {},
+        ),
         "feature_similarity": ((_images(), _images(7)), {}, {}),
         "perceptual_distance": ((_images(), _images(7)), {}, {}),
     }
