@@ -17,11 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from catalog.digests import canonical_json, value_digest
 from catalog.durable import write_file
 from catalog.errors import BackendError, CheckpointError, MixError, RowRejected
+from catalog.images import decode_image, encode_png
 from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
@@ -187,15 +189,23 @@ def write_curve(output: Path, run: str, similarity: str, points: Sequence[CurveP
 
 
 def _draw(run: str, similarity: str, points: Sequence[CurvePoint]) -> bytes:
-    shown = [point for point in points if point.text_similarity is not None]
-    ours = Line(
-        name=f"{run} (left out: {len(points) - len(shown)})" if len(shown) < len(points) else run,
-        points=[(point.epoch, 100 * (point.text_similarity or 0.0)) for point in shown],
-        intervals=[_times_100(point.interval) for point in shown],
-    )
-    paper = Line(name="paper, its own data and CLIP", points=PAPER_CURVE, is_dashed=True)
-    lines = [ours, paper] if shown else [paper]
-    return draw_chart("CLIP-Sim by epoch of human alignment", "epoch", "100 x cosine", lines, f"by {similarity}")
+    """Two charts, one above the other: CLIP-Sim, and its change since epoch 0 with paired intervals."""
+    found = [point for point in points if point.text_similarity is not None and point.change is not None]
+    start = PAPER_CURVE[0][1]
+    values = [100 * (point.text_similarity or 0.0) for point in found]
+    changes = [100 * (point.change or 0.0) for point in found]
+    charts = []
+    for title, ours, intervals, base in (
+        ("CLIP-Sim by epoch of human alignment", values, [point.interval for point in found], 0.0),
+        ("Change since epoch 0", changes, [point.change_interval for point in found], start),
+    ):
+        printed = [(epoch, value - base) for epoch, value in PAPER_CURVE]
+        lines = [Line(name="paper, its own data and CLIP", points=printed, is_dashed=True)]
+        if found:
+            spots = [(point.epoch, value) for point, value in zip(found, ours, strict=True)]
+            lines.insert(0, Line(name=run, points=spots, intervals=[_times_100(one) for one in intervals]))
+        charts.append(decode_image(draw_chart(title, "epoch", "100 x cosine", lines, f"by {similarity}")))
+    return encode_png(np.concatenate(charts))
 
 
 def _point(

@@ -7,14 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigError
-from evaluation import benchmarks_command, edits_command, run_command, show_command, train_decoder_command
+from evaluation import (
+    align_command,
+    benchmarks_command,
+    edits_command,
+    run_command,
+    show_command,
+    train_decoder_command,
+    unseen_command,
+)
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "align": align_command.main,
     "benchmarks": benchmarks_command.main,
     "edits": edits_command.main,
     "run": run_command.main,
     "show": show_command.main,
     "train-decoder": train_decoder_command.main,
+    "unseen": unseen_command.main,
 }
 """Subcommand to what runs it. The first line of its module's docstring says what it does."""
 

@@ -30,6 +30,12 @@ UNITS = {
     "outside_difference": "levels of 255",
     "outside_changed_share": "share",
     "unchanged_share": "share",
+    "accuracy": "share",
+    "verification_accuracy": "share",
+    "chance": "share",
+    "nme": "share",
+    "failure_rate": "share",
+    "found_share": "share",
     "rows_left_out": "rows",
 }
 """Unit of each metric in the metric rows. A share is in [0, 1] where the paper prints percent."""

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 class JudgeOptions:
     """What decides a simulated judge's choices."""
 
-    noise: float = 0.05
+    noise: float = 0.01
     """Standard deviation of what is added to a similarity: how far two judges differ."""
     least_likeness: float = 0.2
     """Cosine of source and variant below which the edit has destroyed the picture."""

@@ -93,13 +93,14 @@ def align(
             return Completed(
                 name="Waiting", message=f"{waiting}: open the page Choose (`make dashboard`), then run this again"
             )
-        chosen = choose(name, f"{name}-chosen", judges, steps.min_votes)
-        output = f"catalog/{name}-chosen.parquet"
+        build = f"{name}-{judges}"  # what people and what programs chose stay apart
+        chosen = choose(name, build, judges, steps.min_votes)
+        output = f"catalog/{build}.parquet"
         state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
         if not state.is_completed():
             return Failed(message=f"mix: {state.message}")
         # Further choices make another mix, and another mix is another run.
-        folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{name}")
+        folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{build}")
         settings = steps.training(first, chosen.num_pairs)
         state = train_generalist(output, steps.recipe, str(folder), num_processes, settings, return_state=True)
         if not state.is_completed():
@@ -119,6 +120,6 @@ def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, fi
 
 
 def _run(workspace: Workspace, step: str, arguments: list[str]) -> None:
-    """A command of `evaluation.align` as a process; its output goes to the run's log."""
+    """A command of `python -m evaluation align` as a process; its output goes to the run's log."""
     with timed(workspace, f"align {step}"):
-        run_child([sys.executable, "-m", "evaluation.align", step, *arguments], log=get_run_logger().info)
+        run_child([sys.executable, "-m", "evaluation", "align", step, *arguments], log=get_run_logger().info)

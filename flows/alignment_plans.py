@@ -34,11 +34,11 @@ class AlignmentPlan:
     settings: Mapping[str, Any]
     """Further fields of the recipe."""
     curve: Mapping[str, Any]
-    """Options of `python -m evaluation.align curve`."""
+    """Options of `python -m evaluation align curve`."""
     sampling: Mapping[str, Any]
-    """Options of `python -m evaluation.align sample`."""
+    """Options of `python -m evaluation align sample`."""
     judge: Mapping[str, Any]
-    """Options of `python -m evaluation.align judge`."""
+    """Options of `python -m evaluation align judge`."""
 
     @classmethod
     def read(cls, path: Path) -> "AlignmentPlan":

@@ -19,7 +19,7 @@ from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
 from catalog.workspace import Workspace
-from evaluation import align
+from evaluation.commands import main
 from evaluation.guidance_grids import GuidanceGrid
 from trainer.inference import edit
 from trainer.main import main as train
@@ -41,11 +41,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture
 def run(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
-    """``python -m evaluation.align ...`` in the workspace; returns the exit status."""
+    """``python -m evaluation align ...`` in the workspace; returns the exit status."""
     monkeypatch.setenv("IEIW_HOME", str(workspace.home))
 
     def call(*arguments: object) -> int:
-        return command_line.run(align.main, [str(argument) for argument in arguments])
+        return command_line.run(main, ["align", *(str(argument) for argument in arguments)])
 
     return call
 
@@ -172,7 +172,7 @@ def test_stage_three_trains_on_the_chosen_and_the_curve_is_drawn(run, workspace,
     assert later["change"] != 0 and later["change_interval"][0] <= later["change"] <= later["change_interval"][1]
     text = (folder / "curve" / "curve.md").read_text()
     assert "29.6" in text and "29.9" in text and "histogram" in text
-    assert Image.open(folder / "curve" / "curve.png").size == (900, 520)
+    assert Image.open(folder / "curve" / "curve.png").size == (900, 1040)
     # What is finished is read back, and what trained is not measured.
     points = sorted((folder / "curve" / "points").glob("*"))
     changed = {path: path.stat().st_mtime_ns for path in points}

@@ -1,11 +1,11 @@
-"""Human alignment (paper sections 3.3 and 4.8): what needs networks of it. Flow `align` calls these in order.
+"""Human alignment: sample variants, judge them by a program, draw the curve by epoch.
 
-    python -m evaluation.align sample --checkpoint runs/task_training/pipeline --set first-1000
-    python -m evaluation.align judge --set first-1000 --person "judge 1"
-    python -m evaluation.align curve --run runs/human_alignment --split test
+    python -m evaluation align sample --checkpoint runs/task_training/pipeline --set first-1000
+    python -m evaluation align judge --set first-1000 --person "judge 1"
+    python -m evaluation align curve --run runs/human_alignment --split test
 
-Between sampling and training stand people: `make dashboard`, page Choose. ``judge`` is a program in their place, for
-trials. Each command goes on where it was stopped.
+Paper sections 3.3 and 4.8; flow `align` calls these in order. Between sampling and training stand people (`make
+dashboard`, page Choose); ``judge`` is a program in their place, for trials. Each command goes on where it was stopped.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from catalog import command_line
 from catalog.alignment_sets import AlignmentSet
 from catalog.progress_line import ProgressLine
 from catalog.schema import SPLITS
@@ -114,7 +113,7 @@ def _curve(options: argparse.Namespace) -> int:
 
 
 def _load_similarity(profile: Path | None) -> Any:
-    """The helper model behind CLIP-Sim that a profile names, or the embedded one."""
+    """The helper model behind CLIP-Sim that a profile names, or the embedded one. No other is loaded."""
     from catalog.errors import ConfigError
     from tasks.backends.registry import load_backend
     from tasks.profiles import read_profile
@@ -137,7 +136,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     summary, _, rest = (__doc__ or "").partition("\n\n")
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m evaluation.align", description=summary, epilog=rest, formatter_class=plain
+        prog="python -m evaluation align", description=summary, epilog=rest, formatter_class=plain
     )
     commands = parser.add_subparsers(dest="command", required=True)
     sample = commands.add_parser("sample", help="variants of each item under a grid of guidance settings")
@@ -147,7 +146,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     judge.add_argument(
         "--person", action="append", required=True, metavar="NAME", help="under which it answers (repeatable)"
     )
-    judge.add_argument("--noise", type=float, default=0.05, help="standard deviation, of a cosine (default: 0.05)")
+    judge.add_argument("--noise", type=float, default=0.01, help="standard deviation, of a cosine (default: 0.01)")
     judge.add_argument(
         "--least-likeness", type=float, default=0.2, help="cosine to the source, below: never chosen (default: 0.2)"
     )
@@ -198,7 +197,3 @@ def _add_sampling(sample: argparse.ArgumentParser) -> None:
     sample.add_argument("--batch-size", type=int, default=20, metavar="N", help="variants at once (default: 20)")
     sample.add_argument("--seed", type=int, default=0, help="of the order of items and the noise (default: 0)")
     sample.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")
-
-
-if __name__ == "__main__":
-    sys.exit(command_line.run(main))
