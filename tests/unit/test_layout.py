@@ -89,6 +89,7 @@ def test_entrypoints_load_strictly_and_have_the_documented_names():
         "align",
         "ablate",
         "build-edit-benchmark",
+        "evaluate-unseen",
         "train-decoder",
         "run-all",
         "expand-instructions",
