@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: ``checkpoints/step-00000040/`` with three tensor files and a manifest.
+"""Checkpoints that are whole or absent: ``checkpoints/step-00000040/`` with its tensors and a manifest.
 
 ::
 
@@ -7,6 +7,7 @@
     optimizer.safetensors   AdamW: <parameter>/step, <parameter>/exp_avg, <parameter>/exp_avg_sq
     manifest.json           written last: digests of the files, samples seen, mix, configuration, its own digest
 
+Of a sharded run (``parallel=fsdp``), each rank has written its parts of the three (`trainer.sharded_checkpoint`).
 A folder gets its name by one rename after everything in it is on disk, and loses it by one rename before it is
 removed. So after a kill at any moment the named folders are whole; unnamed rests go when the next run starts.
 Nothing is unpickled.
@@ -16,7 +17,7 @@ import json
 import platform
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from catalog.digests import file_digest, value_digest
 from catalog.durable import TEMPORARY_SUFFIX, publish_folder
 from catalog.errors import CheckpointError
 from trainer.config import changed_fields
+from trainer.sharded_checkpoint import SHARD, ShardWriter, read_shards
 
 FORMAT = 1
 
@@ -85,28 +87,52 @@ def remove_rests(folder: Path) -> None:
 
 
 def save_checkpoint(
-    folder: Path, step: int, state: TrainingState, identity: Identity, *, keep_last: int, keep_every: int = 0
-) -> Path:
-    """Write one checkpoint and drop old ones; returns its path.
+    folder: Path,
+    step: int,
+    state: TrainingState,
+    identity: Identity,
+    *,
+    keep_last: int,
+    keep_every: int = 0,
+    shards: ShardWriter | None = None,
+    is_first: bool = True,
+) -> None:
+    """Write one checkpoint and drop old ones.
 
     Kept are the ``keep_last`` newest, and those after a multiple of ``keep_every`` steps unless that is 0. One that is
-    already there is left as it is: equal steps of one run are equal.
+    already there is left as it is: equal steps of one run are equal. Of a sharded run every rank calls this, with the
+    same ``shards``; the first one gives the folder its name when all have written.
     """
-    from safetensors.torch import save_file
-
     path = checkpoint_path(folder, step)
     if not path.exists():
         temporary = _rest(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        for name, tensors in state.files.items():
-            save_file(_on_cpu(tensors), temporary / f"{name}.safetensors")
-        _write_manifest(temporary, step, state.samples_seen, identity)
-        publish_folder(temporary, path)
-    for old in list_checkpoints(folder)[:-keep_last]:
+        _write_tensors(temporary, state, shards)
+        if is_first:
+            _write_manifest(temporary, step, state.samples_seen, identity)
+            publish_folder(temporary, path)
+    for old in list_checkpoints(folder)[:-keep_last] if is_first else ():
         if not keep_every or _step_of(old) % keep_every:
             shutil.rmtree(old.rename(_rest(old)))
-    return path
+
+
+def _write_tensors(folder: Path, state: TrainingState, shards: ShardWriter | None) -> None:
+    from safetensors.torch import save_file
+
+    if shards is not None:
+        shards.write(folder, state.files)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, tensors in state.files.items():
+        save_file(_on_cpu(tensors), folder / f"{name}.safetensors")
+
+
+def _read_tensors(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+    from safetensors.torch import load_file
+
+    if (path / f"{names[0]}.safetensors").is_file():
+        return {name: load_file(path / f"{name}.safetensors") for name in names}
+    return read_shards(path, names)
 
 
 def check_checkpoint(path: Path, config: Mapping[str, Any], mix_sha256: str) -> dict[str, Any]:
@@ -145,16 +171,13 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
     Raises:
         CheckpointError: torn, or of another mix, configuration, autoencoder or text encoder.
     """
-    from safetensors.torch import load_file
-
     manifest = check_checkpoint(path, identity.config, identity.mix_sha256)
     if manifest["frozen_sha256"] != identity.frozen_sha256:
         raise CheckpointError(
             f"{path} must belong to this autoencoder and text encoder, but it was trained with others: "
             "restore the model folder or choose another --output"
         )
-    tensors = {name: load_file(path / f"{name}.safetensors") for name in _FILES}
-    return TrainingState(samples_seen=manifest["samples_seen"], **tensors)
+    return TrainingState(samples_seen=manifest["samples_seen"], **_read_tensors(path, _FILES))
 
 
 def read_averages(path: Path) -> dict[str, Tensor]:
@@ -163,10 +186,8 @@ def read_averages(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: torn.
     """
-    from safetensors.torch import load_file
-
     _check_files(path, _read_manifest(path))
-    return dict(load_file(path / "averages.safetensors"))
+    return _read_tensors(path, ["averages"])["averages"]
 
 
 def check_tensors(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
@@ -214,9 +235,9 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         digest = manifest.pop("sha256")
-        whole = digest == value_digest(manifest) and set(manifest["files"]) == {
-            f"{name}.safetensors" for name in _FILES
-        }
+        names = set(manifest["files"])
+        known = names == {f"{name}.safetensors" for name in _FILES} or all(map(SHARD.fullmatch, names))
+        whole = digest == value_digest(manifest) and bool(names) and known
     except FileNotFoundError as error:
         raise _torn(path, f"{_MANIFEST} is missing") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:

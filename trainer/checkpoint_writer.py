@@ -1,7 +1,8 @@
 """Writes checkpoints beside training: the step after one begins as soon as its tensors are copied.
 
 The copy is taken at once, so what is written is the state after its step, whatever training does meanwhile. Files,
-digests and the rename that makes them a checkpoint (`trainer.checkpoint.save_checkpoint`) follow in a thread.
+digests and the rename that makes them a checkpoint (`trainer.checkpoint.save_checkpoint`) follow in a thread: the first
+rank's, which has everything, or where the run is sharded every rank's, with the parts that it has.
 """
 
 from collections.abc import Mapping
@@ -14,14 +15,23 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoint import Identity, TrainingState, save_checkpoint
+from trainer.ranks import Ranks
+from trainer.sharded_checkpoint import ShardWriter, is_sharded
+
+ALONE = Ranks(0, 1, torch.device("cpu"))
+"""The one process of a run without torchrun."""
 
 
 class CheckpointWriter:
     """One checkpoint at a time; leaving the ``with`` block waits for the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks = ALONE, timeout: float = 600.0) -> None:
+        """``timeout``: seconds that ranks of a sharded run wait for each other's parts."""
+        self._ranks = ranks
+        self._timeout = timeout
+        self._shards: ShardWriter | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._writing: Future[Path] | None = None
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self
@@ -36,21 +46,32 @@ class CheckpointWriter:
     def save(
         self, folder: Path, step: int, state: TrainingState, identity: Identity, *, keep_last: int, keep_every: int
     ) -> None:
-        """Copy ``state`` and write it in the background, after the checkpoint before it.
+        """Copy ``state`` and write it in the background, after the checkpoint before it. Every rank must call it.
 
         Raises:
-            OSError: the checkpoint before it could not be written.
+            OSError, CheckpointError: the checkpoint before it could not be written.
         """
         self.wait()
-        copy = replace(state, unet=_copy(state.unet), averages=_copy(state.averages), optimizer=_copy(state.optimizer))
+        if is_sharded(state.unet) and self._shards is None:
+            self._shards = ShardWriter(self._timeout)
+        shards = self._shards
+        if shards is None and not self._ranks.is_first:
+            return
+        copy = _copy if shards is None else shards.copy
+        own = replace(state, unet=copy(state.unet), averages=copy(state.averages), optimizer=copy(state.optimizer))
+        if self._ranks.device.type == "cuda":
+            torch.cuda.synchronize()
         keep = {"keep_last": keep_last, "keep_every": keep_every}
-        self._writing = self._thread.submit(save_checkpoint, folder, step, copy, identity, **keep)
+        is_first = self._ranks.is_first
+        self._writing = self._thread.submit(
+            save_checkpoint, folder, step, own, identity, shards=shards, is_first=is_first, **keep
+        )
 
     def wait(self) -> None:
         """Until the last checkpoint is on disk.
 
         Raises:
-            OSError: it could not be written.
+            OSError, CheckpointError: it could not be written.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
@@ -59,7 +80,4 @@ class CheckpointWriter:
 
 def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """On the CPU, in memory of its own."""
-    copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-    if any(tensor.is_cuda for tensor in tensors.values()):
-        torch.cuda.synchronize()
-    return copied
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}

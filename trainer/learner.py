@@ -136,7 +136,7 @@ class Learner:
 
     def averages(self) -> dict[str, Tensor]:
         """Moving average of the weights, by parameter. All ranks must call it."""
-        return {name: self._gather(name, average) for name, average in self._average.averages.items()}
+        return {name: _whole(self._as_weight(name, average)) for name, average in self._average.averages.items()}
 
     @contextmanager
     def averaged(self) -> Iterator[Models]:
@@ -153,15 +153,15 @@ class Learner:
                     weight.copy_(own[name])
 
     def state(self, samples_seen: int) -> TrainingState:
-        """Everything that training needs to go on, whole. All ranks must call it."""
+        """Everything that training needs to go on: whole, or of a sharded run this rank's parts (as DTensors)."""
         moments = {
-            f"{name}/{moment}": _whole(self._optimizer.state[weight][moment])
+            f"{name}/{moment}": self._optimizer.state[weight][moment]
             for name, weight in self._weights.items()
             if weight in self._optimizer.state  # none before the first update that was not left out
             for moment in _MOMENTS
         }
-        weights = {name: _whole(weight) for name, weight in self._weights.items()}
-        return TrainingState(samples_seen, weights, self.averages(), moments)
+        averages = {name: self._as_weight(name, average) for name, average in self._average.averages.items()}
+        return TrainingState(samples_seen, self._weights, averages, moments)
 
     @torch.no_grad()
     def restore(self, state: TrainingState, path: Path) -> None:
@@ -187,15 +187,13 @@ class Learner:
             }
         self._average.load(averages)
 
-    def _gather(self, name: str, part: Tensor) -> Tensor:
-        """The whole of a tensor of which this rank has ``part``, cut as the weight of that name is."""
+    def _as_weight(self, name: str, part: Tensor) -> Tensor:
+        """A tensor of which this rank has ``part``, cut as the weight of that name is."""
         weight = self._weights[name]
         if not isinstance(weight, DTensor):
             return part
-        cut = DTensor.from_local(
-            part, weight.device_mesh, weight.placements, shape=weight.shape, stride=weight.stride()
-        )
-        return cut.full_tensor()
+        shape, stride = weight.shape, weight.stride()
+        return DTensor.from_local(part, weight.device_mesh, weight.placements, shape=shape, stride=stride)
 
     def _local_gradient(self, is_last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once per step, with its last micro-batch."""

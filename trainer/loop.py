@@ -55,7 +55,12 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
     plan = TrainingPlan(mix, () if config.image_condition else ("source_caption", "target_caption"))
     roots = Roots.read(mix.parent / "roots.json")
     ranks_of_run = start_ranks(config.device, config.rank_timeout)
-    with ranks_of_run as ranks, exact_arithmetic(config), StopRequest() as stop, CheckpointWriter() as writer:
+    with (
+        ranks_of_run as ranks,
+        exact_arithmetic(config),
+        StopRequest() as stop,
+        CheckpointWriter(ranks, config.rank_timeout) as writer,
+    ):
         # Networks, optimizer and moving average, as they were after the newest checkpoint.
         _check_batch(config, ranks)
         checkpoint = _choose_checkpoint(folder, config, plan.sha256, may_resume=may_resume)
@@ -125,7 +130,6 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
             stopped = figures.stop
             seconds = time.perf_counter() - started
             is_due = step % config.checkpoint_every == 0 or step == config.num_steps or stopped
-            state = learner.state(step * config.global_batch_size) if is_due else None
             if log is not None and progress is not None and throughput is not None:
                 log.rejected += [vars(row) for row in rejected]
                 row = _log_row(step, figures, grad_norm, seconds, config, ranks, throughput)
@@ -133,10 +137,12 @@ def train(config: TrainingConfig, mix: Path, folder: RunFolder, *, may_resume: b
                 progress.show(step, log.rows)
                 if fault is not None:
                     progress.warn(f"step {step} is left out, as {fault}")
-                if state is not None:
+                if is_due:
                     log.flush()
-                    keep = {"keep_last": config.keep_last, "keep_every": config.keep_every}
-                    writer.save(folder.checkpoints, step, state, identity, **keep)
+            if is_due:
+                state = learner.state(step * config.global_batch_size)
+                keep = {"keep_last": config.keep_last, "keep_every": config.keep_every}
+                writer.save(folder.checkpoints, step, state, identity, **keep)
             if pictures is not None and (step % config.pictures_every == 0 or step == config.num_steps):
                 with learner.averaged() as averaged:
                     picture = pictures.make(averaged)

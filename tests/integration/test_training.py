@@ -18,6 +18,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from catalog.errors import CheckpointError
+from trainer.checkpoint import read_averages
+
 ROOT = Path(__file__).parents[2]
 TRAINER = ROOT / "trainer" / "main.py"
 make_mix = runpy.run_path(str(ROOT / "tests" / "training_mix.py"))["make_mix"]
@@ -256,9 +259,19 @@ def test_sharded_ranks_learn_the_same_and_change_places_with_whole_ones(
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
     killed = run_with_a_kill(mix, tmp_path / "killed", 2, "parallel=fsdp", "num_steps=6")
     assert digests(killed) == digests(output)
-    # A sharded run goes on with whole weights, and the checkpoints are alike.
+    # Each rank has written its parts, which read back whole.
+    checkpoint = output / "checkpoints" / "step-00000006"
+    assert len(list(checkpoint.glob("shard-*.safetensors"))) == 2 * 3
+    averages, exported = read_averages(checkpoint), load_file(next(output.glob("pipeline/unet/*.safetensors")))
+    assert averages.keys() == exported.keys()
+    assert all(torch.equal(averages[name], exported[name]) for name in averages)
+    # A sharded run goes on with whole weights.
     whole = run(mix, Path(shutil.copytree(output, tmp_path / "whole")), 2, "num_steps=8")
     assert log(whole, "step", "samples_digest") == log(two_ranks, "step", "samples_digest")[:8]
+    torn = checkpoint / "shard-00002-model-00003-of-00003.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match=f"is torn .{torn.name} is not what was written"):
+        read_averages(checkpoint)
 
 
 def test_two_agents_with_a_real_rendezvous_are_two_ranks_of_one_run(two_ranks: Path, mix: Path, tmp_path: Path) -> None:
