@@ -72,7 +72,7 @@ def choose(
         raise ConfigError(f"judges must be people or simulated, min_votes 1 or more. Got {judges!r} and {min_votes}")
     _check_free(workspace, build)
     alignment = AlignmentSet.read(workspace, alignment_set)
-    choices = [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
+    choices = choices_of(alignment, judges)
     if not choices:
         remedy = "open the page Choose (`make dashboard`)" if judges == "people" else "run the simulated judge"
         raise ConfigError(f"no choice of {judges} is on record for alignment set {alignment_set!r}: {remedy} first")
@@ -87,17 +87,12 @@ def choose(
     parameters = {"step": "choose", "set": alignment_set, "judges": judges, "min_votes": min_votes}
     manifest = Manifest(name=build, parameters=parameters, tables=tables)
     write_manifest(workspace, manifest)
-    votes = [maker.votes(item_id) for item_id in alignment.items]
-    answered = [found for found in votes if found is not None]
-    return ChosenPairs(
-        build=build,
-        manifest=manifest,
-        people=tuple(sorted({one.person for one in choices})),
-        num_items=len(votes),
-        num_answered=len(answered),
-        num_none=sum(max(found.values(), default=0) < min_votes for found in answered),
-        num_pairs=sum(shard.num_usable for shard in tables["pairs"]),
-    )
+    return maker.summary(manifest)
+
+
+def choices_of(alignment: AlignmentSet, judges: Judges) -> list[Choice]:
+    """The choices that count, of people or of programs. Raises as `choices.read_choices`."""
+    return [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
 
 
 class _Maker:
@@ -130,6 +125,20 @@ class _Maker:
         footer = {"step": "choose", "parameters": {"min_votes": self._min_votes}, "inputs": inputs}
         key = shard_key("choose", parameters, [], inputs)
         return picks, write_shard(workspace, "pairs", key, lambda writer: self._pairs(items, writer), footer)
+
+    def summary(self, manifest: Manifest) -> ChosenPairs:
+        """What the build came to."""
+        votes = [self.votes(item_id) for item_id in self._alignment.items]
+        answered = [found for found in votes if found is not None]
+        return ChosenPairs(
+            build=manifest.name,
+            manifest=manifest,
+            people=tuple(sorted({one.person for answers in self._by_item.values() for one in answers})),
+            num_items=len(votes),
+            num_answered=len(answered),
+            num_none=sum(max(found.values(), default=0) < self._min_votes for found in answered),
+            num_pairs=sum(shard.num_usable for shard in manifest.tables["pairs"]),
+        )
 
     def _of(self, items: Sequence[Item]) -> list[list[str]]:
         return [self._backends.get(item.item_id, []) for item in items]

@@ -1,7 +1,7 @@
 """Ablation studies: arms that differ in one thing, on the same budget and seeds. ``infra/studies/*.toml``.
 
 A file says what the one thing is (``thing``), in which fields of a resolved configuration it shows (``differs``), the
-arms, what the paper prints, and one or more scales: how large all of it is. `evaluation.study_report` reads what the
+arms, what the paper prints, and one or more scales: how large all of it is. `evaluation.study_runs` reads what the
 runs resolved to and refuses a comparison that differs elsewhere.
 """
 

@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from evaluation.run import EvaluationOptions, write_rows
+    from evaluation.unseen_options import UnseenOptions
     from evaluation.unseen_run import evaluate_unseen
-    from evaluation.unseen_tasks import UnseenOptions
     from trainer.overrides import override
 
     predictor, size = _load_predictor(options)

@@ -23,7 +23,8 @@ from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import NoOpPredictor, OraclePredictor, Predictor, predict, stored_predictions
 from evaluation.run import EvaluationOptions, Progress, Row
-from evaluation.unseen_tasks import PROMPTS, TASKS, UnseenOptions, UnseenTask, unseen_cases
+from evaluation.unseen_options import UnseenOptions, UnseenTask
+from evaluation.unseen_tasks import PROMPTS, TASKS, unseen_cases
 
 _SHOWN = 2
 """Samples of each task on the picture sheet."""

@@ -31,7 +31,8 @@ from catalog.schema import VISION_TASKS
 from catalog.workspace import Workspace
 from evaluation.benchmarks import benchmark_mix
 from evaluation.studies import Arm, Study
-from evaluation.study_report import read_study, write_study_report
+from evaluation.study_report import write_study_report
+from evaluation.study_runs import read_study
 from flows.child_process import ChildFailed, run_child
 from flows.run_artifacts import publish_picture_report
 from flows.timing import timed

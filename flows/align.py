@@ -24,11 +24,13 @@ from pydantic import Field
 
 from catalog.agreement import measure_agreement
 from catalog.alignment_sets import AlignmentSet
-from catalog.choices import read_choices
-from catalog.chosen_pairs import ChosenPairs
+from catalog.chosen_pairs import ChosenPairs, choices_of
 from catalog.chosen_pairs import choose as choose_pairs
 from catalog.errors import UserError
 from catalog.workspace import Workspace
+from evaluation.benchmarks import benchmark_mix, find_benchmark
+from evaluation.cases import HeldOutRow
+from evaluation.measured_edits import measured_edits, refuse_trained
 from flows.alignment_plans import AlignmentPlan, option_arguments
 from flows.alignment_report import publish_alignment, write_alignment_report
 from flows.build_mix import build_mix
@@ -85,7 +87,7 @@ def align(
             people = [part for n in range(simulated_judges) for part in ("--person", f"simulated judge {n + 1}")]
             _run(workspace, "judge", ["--set", name, *people, *helper, *option_arguments(steps.judge)])
         alignment = AlignmentSet.read(workspace, name)
-        choices = [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
+        choices = choices_of(alignment, judges)
         missing = set(alignment.items) - {one.item_id for one in choices}
         agreement = measure_agreement(alignment, choices)
         if not choices or (missing and not allow_unanswered):
@@ -99,13 +101,16 @@ def align(
         state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
         if not state.is_completed():
             return Failed(message=f"mix: {state.message}")
+        measured = _measured(workspace, source, steps)
+        refuse_trained(workspace.home / output, measured)
         # Further choices make another mix, and another mix is another run.
         folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{build}")
         settings = steps.training(first, chosen.num_pairs)
         state = train_generalist(output, steps.recipe, str(folder), num_processes, settings, return_state=True)
         if not state.is_completed():
             return Failed(message=f"train: {state.message}")
-        _run(workspace, "curve", ["--run", str(folder), "--mix", str(source), *helper, *option_arguments(steps.curve)])
+        given = [] if "benchmark" in steps.curve else ["--mix", str(source)]
+        _run(workspace, "curve", ["--run", str(folder), *given, *helper, *option_arguments(steps.curve)])
         write_alignment_report(folder, steps, alignment, chosen, agreement)
         publish_alignment(folder)
     except (ChildFailed, UserError) as error:
@@ -117,6 +122,14 @@ def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, fi
     arguments = ["--set", name, "--checkpoint", str(first / "pipeline"), "--mix", str(mix), "--grid", steps.grid]
     arguments += ["--limit", str(steps.items), "--seed", str(steps.seed)]
     _run(workspace, "sample", [*arguments, *option_arguments(steps.sampling)])
+
+
+def _measured(workspace: Workspace, mix: Path, steps: AlignmentPlan) -> list[HeldOutRow]:
+    """The rows that the curve will be measured on."""
+    split, limit, key = (steps.curve.get(name) for name in ("split", "limit", "benchmark"))
+    if key is None:
+        return measured_edits(mix, split or "val", limit, None)
+    return measured_edits(benchmark_mix(workspace.catalog, str(key)), "", limit, find_benchmark(str(key)))
 
 
 def _run(workspace: Workspace, step: str, arguments: list[str]) -> None:

@@ -19,7 +19,8 @@ from catalog.schema import METRICS, MIX, VISION_TASKS
 from catalog.workspace import Workspace
 from evaluation.paired_differences import paired_difference
 from evaluation.studies import Study
-from evaluation.study_report import read_study, write_study_report
+from evaluation.study_report import write_study_report
+from evaluation.study_runs import read_study
 from flows.ablate import evaluation_command, restrict, run_arms
 from flows.child_process import ChildFailed
 from trainer.recipes import make_config
@@ -170,6 +171,7 @@ def test_whole_study_compares_arms_and_shows_their_one_difference(workspace, stu
     text = (workspace.home / "report" / "study.md").read_text()
     assert "| 10.00 | 14.00 | +4.00 | -2.57 to +10.57 | 3 |" in text and "Nothing is missing" in text
     assert "training.render.colors | fixed | corrected |" in text
+    assert "| ade847\\_val | miou | 1.39 | 19.68 | +18.29 |" in text
     assert Image.open(workspace.home / "report" / "study.png").size[0] > 400
     stored = json.loads((workspace.home / "report" / "study.json").read_text())
     assert stored["comparisons"][0]["values"] == {

@@ -20,17 +20,11 @@ from catalog.schema import MIX
 from evaluation.box_precision import FoundBox, TrueBox, box_precision
 from evaluation.cases import HeldOutRow
 from evaluation.commands import main
-from evaluation.unseen_tasks import (
-    PROMPTS,
-    Classification,
-    ClassificationMeasure,
-    Detection,
-    FaceAlignment,
-    UnseenOptions,
-    eye_distance,
-    landmark_errors,
-    marked_parts,
-)
+from evaluation.unseen_boxes import Detection, marked_parts
+from evaluation.unseen_classes import Classification, ClassificationMeasure
+from evaluation.unseen_faces import FaceAlignment, eye_distance, landmark_errors
+from evaluation.unseen_options import UnseenOptions
+from evaluation.unseen_tasks import PROMPTS
 
 # -- boxes ------------------------------------------------------------------------------------------------------------
 
