@@ -12,6 +12,7 @@ from catalog.views import View
 from evaluation.cases import Case
 from evaluation.enhancement_measure import PsnrValues
 from evaluation.helper_models import HelperModels
+from evaluation.judged_values import JudgedValues
 from evaluation.measured import Metric, Values, image_of
 from evaluation.metrics import Image, Mask, inside_difference, outside_change
 from tasks.backends.calls import call_batch
@@ -51,11 +52,14 @@ class EditingMeasure:
         self._values = {name: Values() for name in (*names, "outside_difference", "outside_changed_share")}
         self._values["unchanged_share"] = Values()
         self._psnr = PsnrValues()
+        self._judged = None if helpers.judge is None else JudgedValues(helpers.judge, helpers.max_unanswered)
 
     def observe(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
         """Ask the helper models about a batch, and compare pixels."""
         self._ask(cases, predictions)
         self._ask_by_role(cases, predictions)
+        if self._judged is not None:
+            self._judged.observe(cases, predictions)
         for case, prediction in zip(cases, predictions, strict=True):
             image, sample = image_of(case), case.sample
             difference = (prediction.astype(np.float64) - sample.target) / 255
@@ -75,7 +79,7 @@ class EditingMeasure:
         for role, names in _BY_ROLE.items():
             backends |= dict.fromkeys(names, self._helpers.id_of(role))
         found = [values.metric(name, backends.get(name)) for name, values in self._values.items()]
-        return [*found, *self._psnr.metrics()]
+        return [*found, *self._psnr.metrics(), *([] if self._judged is None else self._judged.metrics())]
 
     def _ask(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
         backend = self._helpers.pair_similarity

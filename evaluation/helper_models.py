@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from catalog.errors import ConfigError
+from evaluation.judge import EditJudge
 from tasks.backends.protocols import AestheticScorer, FeatureSimilarity, PairSimilarity, PerceptualDistance
 from tasks.backends.registry import backend_id, load_backend
 from tasks.profiles import read_profile
@@ -25,6 +26,10 @@ class HelperModels:
     feature_similarity: FeatureSimilarity | None = None
     """None: what it measures is left null."""
     perceptual_distance: PerceptualDistance | None = None
+    judge: EditJudge | None = None
+    """None: edits are not judged by a model."""
+    max_unanswered: float = 0.0
+    """Share of a benchmark's samples that the judge may leave without an answer."""
 
     def id_of(self, role: str) -> str | None:
         """``role=name@revision``; None where there is none."""
@@ -33,7 +38,8 @@ class HelperModels:
 
     def ids(self) -> list[str]:
         """``role=name@revision`` of each."""
-        return [found for one in fields(self) if (found := self.id_of(one.name))]
+        roles = [one.name for one in fields(self) if one.name != "max_unanswered"]
+        return [found for role in roles if (found := self.id_of(role))]
 
 
 def load_helpers(profile: Path | None) -> HelperModels:

@@ -24,6 +24,10 @@ UNITS = {
     "source_feature_similarity": "cosine",
     "perceptual_distance": "distance",
     "source_perceptual_distance": "distance",
+    "judge_following": "points of 10",
+    "judge_keeping": "points of 10",
+    "judge_quality": "points of 10",
+    "judge_unanswered": "share",
     "l1": "share of 255",
     "l2": "share of 255 squared",
     "inside_difference": "levels of 255",
@@ -53,6 +57,9 @@ METRICS_OF = {
     ),
 }
 """Metrics by vision task, in the order of the rows."""
+
+JUDGE_METRICS = ("judge_following", "judge_keeping", "judge_quality", "judge_unanswered")
+"""Of edits, where a judge is given: after the others."""
 
 SEMANTIC_METRICS = ("miou", "ciou")
 """Of protocol ``semantic``."""

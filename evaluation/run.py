@@ -38,7 +38,7 @@ from evaluation.decoders import ColorDecoder, Decoder
 from evaluation.helper_models import HelperModels
 from evaluation.measured import Measure, Metric
 from evaluation.measures import make_measure
-from evaluation.metric_names import unit_of
+from evaluation.metric_names import JUDGE_METRICS, unit_of
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import (
@@ -290,7 +290,8 @@ class _Runner:
 def _check_complete(benchmark: str, metrics: Sequence[Metric], oracle: Sequence[Metric]) -> None:
     """Predictions and targets must be measurable on the same samples: a mean over fewer is another number."""
     for metric, best in zip(metrics, oracle, strict=True):
-        if metric.num_samples != best.num_samples:
+        # What a judge leaves unanswered is measured and bounded by its measure.
+        if metric.num_samples != best.num_samples and metric.name not in JUDGE_METRICS:
             raise PredictionError(
                 f"{benchmark}: {metric.name} must be measured on all {best.num_samples} samples. Got "
                 f"{metric.num_samples}: {metric.backend} has no number for some predictions"

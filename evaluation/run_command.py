@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 
     benchmarks = [find_benchmark(key) for key in dict.fromkeys(options.benchmark)]
     predictor, size = _load_predictor(options)
-    helpers = load_helpers(options.profile)
+    helpers = _add_judge(load_helpers(options.profile), options)
     decoder = None if options.decoder is None else _load_decoder(options.decoder)
     evaluation = EvaluationOptions(
         split=options.split,
@@ -85,6 +86,18 @@ def _load_predictor(options: argparse.Namespace) -> tuple[Any, int]:
         return PipelinePredictor(options.pipeline, sampling, options.device), image_size(options.pipeline)
     predictor = CheckpointPredictor(options.checkpoint, sampling, options.device, options.tokenizer or TOKENIZER)
     return predictor, image_size(options.checkpoint)
+
+
+def _add_judge(helpers: Any, options: argparse.Namespace) -> Any:
+    """The helper models with the judge, whose drift has been checked; without ``--judge`` as they are."""
+    if options.judge is None:
+        return helpers
+    from evaluation.judge import read_judge
+    from evaluation.judge_drift import check_drift
+
+    settings = read_judge(options.judge)
+    judge = check_drift(Workspace.default(), settings, accept=options.accept_drift)
+    return replace(helpers, judge=judge, max_unanswered=settings.max_unanswered)
 
 
 def _load_decoder(path: Path) -> Any:
@@ -153,6 +166,18 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         metavar="TOML",
         help="names pair_similarity and aesthetic_scorer in [backends] (default: the embedded ones)",
+    )
+    run.add_argument(
+        "--judge",
+        type=Path,
+        metavar="TOML",
+        help="url, model and further options of a vision-language model that judges edits, and those of each control "
+        "(default: none)",
+    )
+    run.add_argument(
+        "--accept-drift",
+        action="store_true",
+        help="the judge judges the anchor pairs otherwise than before: begin anew with what it says now",
     )
     return run.parse_args(arguments)
 

@@ -1,12 +1,16 @@
 """Train the U-Net that reads masks and joints from output images.
 
 python -m evaluation train-decoder --mix catalog/mix.parquet --output runs/decoder.safetensors
+    python -m evaluation train-decoder --checkpoint runs/task_training/pipeline --generated 1000
+
+With a checkpoint it also learns from what that one really draws; its outputs are kept and not made again.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
@@ -19,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     from evaluation.decoder_training import DecoderTraining, train_decoder
     from trainer.overrides import override
 
-    names = ("batch_size", "learning_rate", "width", "size", "strength", "seed")
+    names = ("batch_size", "learning_rate", "width", "size", "strength", "generated_share", "seed")
     training = DecoderTraining(num_steps=options.steps, **{name: getattr(options, name) for name in names})
     style = override(RenderStyle(), options.set, prefix="render.")
     with ProgressLine() as line:
@@ -27,13 +31,37 @@ def main(arguments: Sequence[str]) -> int:
         def show(done: int, total: int, loss: float) -> None:
             line.say(f"step {done} of {total}, loss {loss:.4f}", is_last=done == total)
 
-        losses = train_decoder(options.mix, options.output, training, style, show)
+        generated = _generate(options, style, line)
+        losses = train_decoder(options.mix, options.output, training, style, show, generated)
     tenth = max(1, len(losses) // 10)
     first, last = (sum(part) / len(part) for part in (losses[:tenth], losses[-tenth:]))
     for what, value in (("loss, first tenth", f"{first:.4f}"), ("loss, last tenth", f"{last:.4f}")):
         sys.stdout.write(f"{what:18} {value}\n")
     sys.stdout.write(f"{'checkpoint':18} {options.output}\n")
     return 0
+
+
+def _generate(options: argparse.Namespace, style: RenderStyle, line: ProgressLine) -> list[Any]:
+    """What the checkpoint draws; nothing without one."""
+    if options.checkpoint is None:
+        return []
+    from evaluation.checkpoints import CheckpointPredictor, SamplingOptions
+    from evaluation.generated_outputs import generate_outputs
+    from trainer.config import TOKENIZER
+
+    sampling = SamplingOptions(
+        num_steps=options.sampling_steps,
+        text_guidance=options.text_guidance,
+        image_guidance=options.image_guidance,
+        guidance=options.guidance,
+    )
+    predictor = CheckpointPredictor(options.checkpoint, sampling, options.device, options.tokenizer or TOKENIZER)
+
+    def show(done: int, total: int) -> None:
+        line.say(f"{done} of {total} outputs generated", is_last=done == total)
+
+    folder = options.output.with_suffix("") / "outputs"
+    return generate_outputs(predictor, options.mix, folder, options.generated, style, options.size, options.seed, show)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -65,6 +93,21 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     train.add_argument(
         "--strength", type=float, default=1.0, help="how much drawings are spoiled at most, 0 to 1 (default: 1)"
     )
+    train.add_argument(
+        "--checkpoint", type=Path, metavar="PATH", help="also learn from what this pipeline folder or file draws"
+    )
+    train.add_argument("--tokenizer", metavar="PLACE", help="of a single file, which has none: folder or hub id")
+    train.add_argument("--generated", type=int, default=512, metavar="N", help="outputs of it (default: 512)")
+    train.add_argument(
+        "--generated-share", type=float, default=0.5, help="share of examples that are its outputs (default: 0.5)"
+    )
+    train.add_argument("--sampling-steps", type=int, default=100, help="of each output (default: 100)")
+    train.add_argument("--text-guidance", type=float, default=7.5, help="of each output (default: 7.5)")
+    train.add_argument("--image-guidance", type=float, default=1.5, help="of each output (default: 1.5)")
+    train.add_argument(
+        "--guidance", choices=("ip2p", "official"), default="ip2p", help="formula of the two (default: ip2p)"
+    )
+    train.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")
     train.add_argument("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     train.add_argument(
         "--set",

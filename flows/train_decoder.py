@@ -4,6 +4,7 @@
 
     prefect deployment run train-decoder
     prefect deployment run train-decoder -p steps=1000 -p 'options=["--strength", "0.5"]'
+    prefect deployment run train-decoder -p checkpoint=runs/task_training/pipeline
 """
 
 import sys
@@ -26,6 +27,9 @@ def train_decoder(
     mix: Annotated[str, Field(description="The mix whose training rows are drawn.")] = "catalog/mix.parquet",
     output: Annotated[str, Field(description="Checkpoint, below the workspace.")] = "runs/decoder.safetensors",
     steps: Annotated[int, Field(ge=1, description="Optimizer steps.")] = 4000,
+    checkpoint: Annotated[
+        str | None, Field(description="Pipeline below the workspace whose outputs are learned from as well.")
+    ] = None,
     options: Annotated[
         list[str] | None,
         Field(description="Further options of `python -m evaluation train-decoder`, as on its command line."),
@@ -37,6 +41,7 @@ def train_decoder(
     command = [
         *(sys.executable, "-m", "evaluation", "train-decoder", "--mix", str(workspace.home / mix)),
         *("--output", str(path), "--steps", str(steps)),
+        *(["--checkpoint", str(workspace.home / checkpoint)] if checkpoint else []),
         *(options or []),
     ]
     try:

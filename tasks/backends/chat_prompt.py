@@ -145,9 +145,14 @@ def read_answer(text: str) -> str:
 
 
 def read_field(text: str, name: str) -> Any:
-    """The one field of a model's answer.
+    """The one field of a model's answer. See `read_object`."""
+    return read_object(text, (name,))[name]
 
-    Strict, because servers may ignore the schema: the whole answer is one JSON object with the one field ``name``.
+
+def read_object(text: str, names: Sequence[str]) -> dict[str, Any]:
+    """The fields of a model's answer.
+
+    Strict, because servers may ignore the schema: the whole answer is one JSON object with just the fields ``names``.
     One Markdown fence around it and a ``<think>`` part before it are taken off.
 
     Raises:
@@ -162,9 +167,10 @@ def read_field(text: str, name: str) -> Any:
         value = json.loads(bare, object_pairs_hook=_fields, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # RecursionError: thousands of open brackets
         raise no_answer(f"no JSON object in {text[:80]!r}") from error
-    if not isinstance(value, dict) or set(value) != {name}:
-        raise no_answer(f'want one JSON object with the field "{name}", got {text[:80]!r}')
-    return value[name]
+    if not isinstance(value, dict) or set(value) != set(names):
+        fields = f'field "{names[0]}"' if len(names) == 1 else f"fields {', '.join(names)}"
+        raise no_answer(f"want one JSON object with the {fields}, got {text[:80]!r}")
+    return value
 
 
 def no_answer(problem: str) -> RowRejected:

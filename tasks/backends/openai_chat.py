@@ -138,7 +138,7 @@ class OpenAIChat:
         if stop.is_set():
             raise CancelledError
         body = {"model": self.endpoint.model, "messages": turns, **self._fields}
-        question = {"prompt": self._prompt.version, "version": self._version, "body": body}
+        question = {"prompt": self._prompt.version, "version": self._version, "body": self._kept_question(body)}
         try:
             answer, stored = self._cache.get(question, lambda: self._chat.ask(body, stop))
             self._count(answer, stored, call)
@@ -152,6 +152,10 @@ class OpenAIChat:
             raise BackendError(
                 f"answers must be kept, but {self._cache.folder} cannot be used ({error}): free space or set cache"
             ) from error
+
+    def _kept_question(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What of a request names its answer on disk."""
+        return body
 
     def _count(self, answer: Answer, stored: bool, call: Usage) -> None:
         """Add an answer to what this object has used, and to what one call of it has."""

@@ -44,7 +44,7 @@ class HistogramSimilarity:
 
     Image similarity is the cosine of `HistogramEmbedder` vectors. An image against a text is the cosine of the
     shares of the eleven basic colours in it and the colours that the text names. The direction is the cosine of
-    both changes from source to target in that space. Not comparable with CLIP's numbers.
+    both changes from source to target in that space, 0 where the image has none. Not comparable with CLIP's numbers.
     """
 
     name = "histogram"
@@ -52,7 +52,7 @@ class HistogramSimilarity:
 
     def __init__(self) -> None:
         self._embedder = HistogramEmbedder()
-        self.revision = library_revision(1, opencv=cv2.__version__, numpy=np.__version__)
+        self.revision = library_revision(2, opencv=cv2.__version__, numpy=np.__version__)
 
     def similarity(
         self,
@@ -81,7 +81,9 @@ def _text_similarities(
     measured = [_cosine(image, text) for image, text in zip(images, texts, strict=True)]
     # A caption without a colour says nothing, so neither does the change from or to it.
     known = all(text.any() for text in texts)
-    direction = _cosine(images[1] - images[0], texts[1] - texts[0]) if known else np.nan
+    change = images[1] - images[0], texts[1] - texts[0]
+    # 0 where no pixel changed its colour, as in InstructPix2Pix's code: a picture left as it is has a number, too.
+    direction = 0.0 if known and not change[0].any() and change[1].any() else _cosine(*change) if known else np.nan
     return measured[0], measured[1], direction
 
 

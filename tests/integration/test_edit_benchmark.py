@@ -6,7 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from chat_server import ChatServer
 from plain_build import build
+from seeing_judge import Seeing
 
 from catalog import command_line
 from catalog.edit_benchmarks import CLASSES, read_candidates, read_part
@@ -90,6 +92,30 @@ def test_from_proposals_to_a_table_that_people_confirmed(home: Path, capsys: pyt
     assert own["edits_1000/object_addition/test", "l1"]["value"] == 0
     assert own["edits_1000/object_addition/test/over-edit", "l1"]["value"] > 0.01
     assert own["edits_1000/object_addition/test", "perceptual_distance"]["value"] == 0
+
+
+def test_a_judge_behind_an_endpoint_joins_the_table(home: Path, tmp_path: Path) -> None:
+    assert edits("propose", "--name", "judged", "--mix", source_mix(home), "--per-class", 1) == 0
+    assert edits("finish", "--name", "judged", "--confirmed-by", "rule", "--total", 3) == 0
+    server = ChatServer(Seeing())
+    judge = tmp_path / "judge.toml"
+    judge.write_text(f'url = "{server.url}"\nmodel = "seer-2"\n')
+    run = ["run", "--control", "no-op", "--benchmark", "edits_1000", "--size", "64", "--judge", str(judge)]
+    try:
+        assert command_line.run(main, [*run, "--output", str(tmp_path / "out")]) == 0
+        asked = len(server.bodies)
+        server.reply = Seeing(generous=3)
+        assert command_line.run(main, [*run, "--output", str(tmp_path / "two")]) == 2  # drifted: nothing is measured
+        assert len(server.bodies) == asked + 8
+    finally:
+        server.close()
+    rows = {
+        (row["benchmark"], row["metric"]): row for row in pq.read_table(tmp_path / "out/metrics.parquet").to_pylist()
+    }
+    own = rows["edits_1000/object_removal/test", "judge_keeping"]
+    assert own["value"] == 7 and own["backend"].startswith("judge=openai@1+model-seer-2")
+    assert rows["edits_1000/object_removal/test/over-edit", "judge_keeping"]["value"] < 7
+    assert rows["edits_1000/object_removal/test", "judge_unanswered"]["value"] == 0
 
 
 def test_a_trial_by_rule_says_so_and_two_runs_are_the_same_bytes(

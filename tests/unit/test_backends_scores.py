@@ -215,7 +215,7 @@ def test_pair_similarity_follows_the_colours() -> None:
     assert got["image_similarity"][1] == pytest.approx(1, abs=1e-6) and got["image_similarity"][0] < 0.9
     np.testing.assert_allclose(got["source_text_similarity"], 1)
     np.testing.assert_allclose(got["target_text_similarity"], [1, 0, np.nan])
-    np.testing.assert_allclose(got["direction_similarity"], [1, np.nan, np.nan])
+    np.testing.assert_allclose(got["direction_similarity"], [1, 0, np.nan])
 
 
 def test_direction_is_negative_for_the_opposite_edit() -> None:

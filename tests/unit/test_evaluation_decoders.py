@@ -24,8 +24,10 @@ from catalog.targets import render_keypoints, render_mask
 from catalog.views import whole_view
 from evaluation.artefacts import spoil, through_jpeg
 from evaluation.commands import main
+from evaluation.decoder_examples import ExampleSource
 from evaluation.decoder_training import DecoderTraining, train_decoder
 from evaluation.decoders import ColorDecoder
+from evaluation.generated_outputs import generate_outputs
 from evaluation.heatmaps import draw_heatmap, find_peak
 from evaluation.metrics import cumulative_iou, mask_overlap
 from evaluation.network_decoder import NetworkDecoder, load_network_decoder
@@ -206,6 +208,58 @@ def test_the_same_training_gives_the_same_file(trained, tmp_path):
     assert facts["losses"] == losses and facts["alpha"] == 0.5
 
 
+class Drawing:
+    """Answers with the target, brighter: what a checkpoint might draw."""
+
+    checkpoint_sha256 = "8" * 64
+    options = {"made": "drawing"}  # noqa: RUF012
+
+    def __init__(self):
+        self.num_asked = 0
+
+    def predict(self, samples, seeds):
+        self.num_asked += len(samples)
+        return [np.clip(sample.target.astype(int) + 20, 0, 255).astype(np.uint8) for sample in samples]
+
+
+def test_a_checkpoints_own_outputs_are_learned_from_and_made_once(tmp_path):
+    mix, first, again = write_mix(tmp_path / "data"), Drawing(), Drawing()
+    given = {"count": 6, "style": RenderStyle(), "size": 96}
+    outputs = generate_outputs(first, mix, tmp_path / "outputs", **given)
+    assert len(outputs) == first.num_asked == 6
+    assert {sample.mask is None for sample, _ in outputs} == {True, False}
+    same = generate_outputs(again, mix, tmp_path / "outputs", **given)
+    assert again.num_asked == 0 and all(np.array_equal(a[1], b[1]) for a, b in zip(outputs, same, strict=True))
+    few = DecoderTraining(num_steps=2, batch_size=2, size=96, width=8, generated_share=1.0)
+    losses = [
+        train_decoder(mix, tmp_path / f"{name}.safetensors", few, RenderStyle(), generated=made)
+        for name, made in (("own", outputs), ("same", same), ("none", ()))
+    ]
+    assert losses[0] == losses[1] != losses[2]
+    facts = json.loads((tmp_path / "own.json").read_text())
+    assert (facts["num_generated"], facts["generated_share"]) == (6, 1.0)
+    assert json.loads((tmp_path / "none.json").read_text())["generated_share"] == 0.0
+    with pytest.raises(ConfigError, match=r"at least 1\. Got 0"):
+        generate_outputs(first, mix, tmp_path / "outputs", 0, RenderStyle(), 96)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "keypoint_detection"])
+def test_an_example_of_an_output_has_its_truth_or_asks_in_vain(tmp_path, task):
+    outputs = generate_outputs(Drawing(), write_mix(tmp_path / "data"), tmp_path / "out", 8, RenderStyle(), 96)
+    of_task = [one for one in outputs if (one[0].mask is None) == (task == "keypoint_detection")]
+    given = {"rows": (), "roots": None, "style": RenderStyle(), "size": 96, "strength": 1.0, "seed": 0}
+    source = ExampleSource(**given, generated=of_task[:1], generated_share=1.0)
+    channel, answers = (0 if task == "segmentation" else 1), []
+    for number in range(40):
+        inputs, targets, weights = source.example(number)
+        assert inputs.shape == (1, 11, 96, 96) and weights[0, 1 - channel].sum() == 0
+        answers.append(float(targets[0, channel].max()))
+    assert 0 < sum(answer == 0 for answer in answers) < 20
+    if task == "segmentation":
+        full = next(source.example(number)[1] for number in range(40) if answers[number])
+        assert np.array_equal(full[0, 0].numpy() > 0, of_task[0][0].mask)
+
+
 def test_training_and_reading_on_the_command_line(tmp_path, capsys, trained):
     mix, output = write_mix(tmp_path / "data"), tmp_path / "decoder.safetensors"
     arguments = ["train-decoder", "--mix", str(mix), "--output", str(output)]
@@ -233,7 +287,14 @@ def test_bad_input_is_one_sentence(tmp_path):
         train_decoder(tmp_path / "none.parquet", foreign, SHORT, RenderStyle())
     with pytest.raises(MixError, match="must have training rows of segmentation or keypoint detection"):
         train_decoder(write_mix(tmp_path / "val", split="val"), foreign, SHORT, RenderStyle())
-    for wrong in ({"num_steps": 0}, {"size": 100}, {"width": 6}, {"strength": 2.0}, {"learning_rate": 0.0}):
+    for wrong in (
+        {"num_steps": 0},
+        {"size": 100},
+        {"width": 6},
+        {"strength": 2.0},
+        {"learning_rate": 0.0},
+        {"generated_share": 1.5},
+    ):
         with pytest.raises(ConfigError, match=r"Got "):
             DecoderTraining(**wrong)
 
