@@ -8,7 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,8 @@ class Preview:
     build: str
     policy: Policy
     parts: "tuple[_Kept, ...]"
+    quantiles: dict[Condition, float | None] = field(default_factory=dict, compare=False, repr=False)
+    """Thresholds that were worked out already: they depend on nothing but the condition."""
 
     @classmethod
     def read(cls, workspace: Workspace, build: str, policy: Policy, threads: int | None = None) -> "Preview":
@@ -58,6 +60,7 @@ class Preview:
             parts = read(ordered=True)
         except OutOfOrder:
             parts = read(ordered=False)
+        pa.default_memory_pool().release_unused()
         return cls(build=build, policy=policy, parts=parts)
 
     def count(self, policy: Policy) -> tuple[tuple[Stage, ...], dict[str, float | None]]:
@@ -74,10 +77,11 @@ class Preview:
                 "read one for it"
             )
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            asked = asked_quantiles(policy)
-            values = pool.map(lambda part: usable_values(part, asked, _NONE_REVOKED), self.parts) if asked else ()
-            thresholds = {item.name: item.fixed_threshold for item in policy.conditions}
-            thresholds |= pick_quantiles(asked, list(values))
+            for item in asked_quantiles(policy):
+                if item not in self.quantiles:  # one after the other: a column of values at a time
+                    values = [usable_values(part, [item], _NONE_REVOKED) for part in self.parts]
+                    self.quantiles[item] = pick_quantiles([item], values)[item.name]
+            thresholds = {item.name: self.quantiles.get(item, item.fixed_threshold) for item in policy.conditions}
             counts: Counter[tuple[str | None, bool]] = Counter()
             for found in pool.map(lambda part: _count(part, policy, thresholds), self.parts):
                 counts.update(found)

@@ -90,7 +90,8 @@ def pick_quantiles(
         if len(values):
             skip = floor(Fraction(str(item.quantile)) * len(values))
             skip = skip if item.wants_large else len(values) - 1 - skip
-            found[item.name] = float(np.partition(values, skip)[skip])
+            values.partition(skip)
+            found[item.name] = float(values[skip])
     return found
 
 

@@ -36,4 +36,5 @@ chosen = st.navigation(list(_PAGES.values()), position="top")
 wanted = st.query_params.to_dict()
 if (name := wanted.pop(PAGE, None)) in _PAGES and chosen is not _PAGES[name]:
     st.switch_page(_PAGES[name], query_params=wanted)
+st.query_params.pop(PAGE, None)
 chosen.run()

@@ -78,20 +78,23 @@ def show(decided: Decided) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with right:
         page = _choose_page(num_pages)
-    left.markdown(f"**{number(total)}** pairs, page {page:,} of {num_pages:,}")
+    noun = "pair" if total == 1 else "pairs"
+    left.markdown(f"**{number(total)}** {noun}, page {page:,} of {num_pages:,}")
     if not total:
         st.caption("No pair is like that: loosen a filter.")
         sql_corner()
         return
     order = _ORDERS[str(st.session_state.get("order", "chance"))][1]
+    # Places first: only then are the wide columns read, of the rows that are shown.
     sql = (
-        "SELECT v.pair_id, v.condition, v.score, v.value, v.threshold\nFROM verdicts AS v\n"
-        f"WHERE {where}\nORDER BY {order}\nLIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
+        f"SELECT v.file_row_number\nFROM verdicts AS v\nWHERE {where}\nORDER BY {order}\n"
+        f"LIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
     )
-    found = answer(Question(sql, views, tuple(values)))
-    ids = tuple(row["pair_id"] for row in found)
-    rows = {row["pair_id"]: row for row in answer(decided.rows(ids))}
-    gallery([card(rows[row["pair_id"]], verdict_line(row)) for row in found], key="gallery", on_open=open_pair)
+    places = [row["file_row_number"] for row in answer(Question(sql, views, tuple(values)))]
+    verdicts = {row["file_row_number"]: row for row in answer(decided.verdicts_at(places))}
+    pairs = {row["pair_id"]: row for row in answer(decided.pairs_at(places))}
+    found = [verdicts[place] for place in places]
+    gallery([card(pairs[row["pair_id"]], verdict_line(row)) for row in found], key="gallery", on_open=open_pair)
     sql_corner()
 
 
@@ -113,8 +116,6 @@ def _choose_filter(decided: Decided) -> Filter:
     kinds = answer(decided.kinds())
     fates = [row["condition"] for row in answer(Question(load_sql("verdict_counts"), (decided.verdicts(),)))]
     options = [_ANY, ACCEPTED, _REJECTED, *sorted(filter(None, fates))]
-    if st.session_state.get("fate") not in (None, *options):
-        st.session_state["fate"] = _ANY  # a line that rejects nothing, or of another policy
     columns = st.columns(3)
     with columns[0]:
         fate = choose("What became of them", options, "fate", names=lambda name: name.replace("_", " "))

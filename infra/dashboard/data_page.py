@@ -38,22 +38,13 @@ def show() -> None:
     with right:
         policy = choose("Policy", list(by_policy), "policy")
     decided = Decided(root, build, by_policy[policy])
-    view = st.segmented_control(
-        "View",
-        list(VIEWS),
-        default="survival",
-        required=True,
-        format_func=VIEWS.__getitem__,
-        key="view",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    view = choose("View", list(VIEWS), "view", names=VIEWS.__getitem__, row=True)
     {
         "survival": _show_survival,
         "thresholds": data_thresholds.show,
         "browse": data_browse.show,
         "review": data_review.show,
-    }[str(view)](decided)
+    }[view](decided)
 
 
 def _show_survival(decided: Decided) -> None:

@@ -31,11 +31,12 @@ def show(decided: Decided) -> None:
     if pair_id is None:
         st.success("You have answered for every pair here.", icon=":material/done_all:")
         return
-    pair = answer(decided.rows((pair_id,)), corner=False)[0]
+    verdict = answer(decided.verdict(pair_id), corner=False)[0]
+    pair = answer(decided.pairs_at([verdict["file_row_number"]]), corner=False)[0]
     left, right = st.columns([3, 2], gap="medium")
     with right:
         show_answers(decided, pair_id, name, drawn=True)
-        show_verdict(decided, pair_id)
+        show_verdict(verdict)
         st.text(printable(pair_id))
         show_scores(decided, pair_id)
     with left:
@@ -66,7 +67,7 @@ def _show_precision(decided: Decided) -> None:
         text = "–" if value is None else f"{100 * value:.0f} %"
         marks = [] if value is None else [{"kind": "first", "value": value, "low": low, "high": high, "title": text}]
         interval = {"scale": [0, 1], "marks": marks} if marks else None
-        words = "" if value is None else f"{100 * low:.0f} to {100 * high:.0f} %"
+        words = "" if value is None else f"{100 * low:.1f} to {100 * high:.1f} %"
         counts = [number(one.num_pairs), str(one.num_votes), str(one.num_open), str(one.num_people)]
         rows.append([one.condition or _ACCEPTED, text, words, interval, *counts])
     columns = [("", "text"), ("precision", "number"), ("95 % interval", "number"), ("0 to 1", "interval")]

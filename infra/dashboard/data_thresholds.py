@@ -30,7 +30,6 @@ def show(decided: Decided) -> None:
     if not policy.conditions:
         st.caption("This policy has no condition: it accepts every usable pair.")
         return
-    _start_reading(decided)
     moved = _read_limits(policy)
     st.caption(
         "Drag a line, or focus it and use the arrow keys: what passes is blue. The dashed line is the decision on "
@@ -154,7 +153,7 @@ def _start_reading(decided: Decided) -> "Future[Preview]":
     with _LOCK:
         if key not in _PREVIEWS or (_PREVIEWS[key].done() and _PREVIEWS[key].exception() is not None):
             _PREVIEWS.clear()
-            _PREVIEWS[key] = _READER.submit(Preview.read, root, decided.build.name, decided.policy)
+            _PREVIEWS[key] = _READER.submit(Preview.read, root, decided.build.name, decided.policy, threads=1)
         return _PREVIEWS[key]
 
 

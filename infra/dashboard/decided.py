@@ -1,14 +1,19 @@
 """What the Data page knows of one decision: its tables as views, and the questions that several of its views ask."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from catalog.decisions import Stage, list_decisions, stages_of
 from catalog.manifests import Manifest
 from catalog.policies import Condition, Policy
 from catalog.queries import load_sql
 from catalog.schema import PAIRS, SCORES, TABLES, VERDICTS
+from catalog.text_keys import text_keys
 from catalog.workspace import Workspace
 from infra.dashboard.questions import Question, View, load_question, parquet_view
 
@@ -37,7 +42,7 @@ class Decided:
 
     def verdicts(self) -> View:
         """The decision's verdicts."""
-        return parquet_view("verdicts", self.decision.paths(self.root, "verdicts"), VERDICTS)
+        return parquet_view("verdicts", self.decision.paths(self.root, "verdicts"), VERDICTS, with_rows=True)
 
     def pairs(self) -> View:
         """The build's pairs."""
@@ -88,9 +93,36 @@ ORDER BY bin"""
             values.append(("edit_types", condition.edit_types))
         return Question(sql, tuple(views), tuple(values))
 
-    def rows(self, ids: tuple[str, ...]) -> Question:
-        """Some pairs, to be shown."""
-        return Question(load_question("pairs_by_id"), (self.pairs(),), (("ids", ids),))
+    def verdict(self, pair_id: str) -> Question:
+        """The verdict on one pair, found by its key."""
+        sql = f"{_VERDICT}\nFROM verdicts\nWHERE pair_key = $key AND pair_id = $id"
+        key = int(text_keys(pa.array([pair_id]))[0])
+        return Question(sql, (self.verdicts(),), (("key", key), ("id", pair_id)))
+
+    def verdicts_at(self, places: Sequence[int]) -> Question:
+        """The verdicts in some rows of their file: far quicker than by id."""
+        listed = ", ".join(str(int(place)) for place in places)
+        return Question(f"{_VERDICT}\nFROM verdicts\nWHERE file_row_number IN ({listed})", (self.verdicts(),))
+
+    def pairs_at(self, places: Sequence[int]) -> Question:
+        """The pairs whose verdicts are in some rows: `decisions.decide` keeps the order of the build's pairs."""
+        shards, starts = self.build.tables["pairs"], [0]
+        for shard in shards:
+            starts.append(starts[-1] + shard.num_rows)
+        by_shard: dict[int, list[int]] = {}
+        for place in places:
+            number = bisect_right(starts, place) - 1
+            by_shard.setdefault(number, []).append(place - starts[number])
+        parts, views = [], []
+        for number, rows in sorted(by_shard.items()):
+            listed = ", ".join(str(int(row)) for row in sorted(rows))
+            parts.append(f"{load_question('pair_columns')}FROM pairs_{number}\nWHERE file_row_number IN ({listed})")
+            path = shards[number].file(self.root)
+            views.append(parquet_view(f"pairs_{number}", [path], PAIRS, with_rows=True))
+        return Question("\nUNION ALL\n".join(parts), tuple(views))
+
+
+_VERDICT = "SELECT file_row_number, pair_id, condition, score, value, threshold"
 
 
 def decisions_about(root: Workspace, build: Manifest) -> list[Manifest]:

@@ -96,9 +96,42 @@ def sql_corner(label: str = "Show SQL") -> None:
             st.code(question.statement(), language="sql", wrap_lines=True)
 
 
-def choose(label: str, options: Sequence[str], key: str, names: Callable[[str], str] = str, index: int = 0) -> str:
-    """A choice that is part of the page's address: ``?<key>=<option>``."""
-    found = st.selectbox(label, list(options), index=index, key=key, format_func=names, bind="query-params")
+def choose(
+    label: str,
+    options: Sequence[str],
+    key: str,
+    names: Callable[[str], str] = str,
+    index: int = 0,
+    *,
+    row: bool = False,
+) -> str:
+    """A choice that is part of the page's address, ``?<key>=<option>``, unless it is the usual one.
+
+    Args:
+        label: of the control.
+        options: at least one; an address that names another is as if it named none.
+        key: unique among all pages' choices that are not the same choice.
+        names: what an option is called on the page.
+        index: the usual option.
+        row: show all options in a row, without the label.
+    """
+    usual = options[index]
+    wanted, seen = st.query_params.get(key), f"_address_of_{key}"
+    if key not in st.session_state or wanted != st.session_state.get(seen):  # first time, or the address has changed
+        st.session_state[key] = usual if wanted is None else wanted
+    if st.session_state[key] not in options:
+        st.session_state[key] = usual
+    if row:
+        found = st.segmented_control(
+            label, list(options), required=True, format_func=names, key=key, label_visibility="collapsed"
+        )
+    else:
+        found = st.selectbox(label, list(options), format_func=names, key=key)
+    if found != usual:
+        st.query_params[key] = str(found)
+    else:
+        st.query_params.pop(key, None)
+    st.session_state[seen] = st.query_params.get(key)
     return str(found)
 
 

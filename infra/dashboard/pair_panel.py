@@ -22,15 +22,15 @@ _ICONS = {"good": ":material/thumb_up:", "bad": ":material/thumb_down:", "unsure
 def show_pair(decided: Decided, pair_id: str) -> None:
     """One pair in full, with a way back."""
     st.button("Back to the pairs", icon=":material/arrow_back:", on_click=_close, shortcut="Escape")
-    rows = answer(decided.rows((pair_id,)))
-    if not rows:
+    found = answer(decided.verdict(pair_id))
+    if not found:
         tell("There is no such pair.", f"{pair_id} is not in build {decided.build.name}.", kind="warning")
         return
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        show_pictures(rows[0])
+        show_pictures(answer(decided.pairs_at([found[0]["file_row_number"]]))[0])
     with right:
-        show_verdict(decided, pair_id)
+        show_verdict(found[0])
         show_answers(decided, pair_id, person(), drawn=False)
         show_scores(decided, pair_id)
     sql_corner()
@@ -67,10 +67,8 @@ def show_pictures(pair: dict[str, Any]) -> None:
     )
 
 
-def show_verdict(decided: Decided, pair_id: str) -> None:
-    """What each condition says of the pair, by the tables."""
-    sql = "SELECT condition, score, value, threshold FROM verdicts WHERE pair_id = $id"
-    verdict = answer(Question(sql, (decided.verdicts(),), (("id", pair_id),)))[0]
+def show_verdict(verdict: dict[str, Any]) -> None:
+    """What became of the pair."""
     if verdict["condition"] is None:
         st.badge("accepted", color="green", icon=":material/check:")
     else:

@@ -20,7 +20,7 @@ from catalog.errors import ShardError
 from catalog.queries import fetch_rows, open_database, run_query
 from catalog.store import read_metadata
 
-MEMORY_LIMIT = "400MB"
+MEMORY_LIMIT = "256MB"
 """Of one question; larger sorts spill to disk."""
 _KEPT = 256
 """Answers that are kept, the latest ones."""
@@ -40,6 +40,8 @@ class View:
     """Names and DuckDB types: what an empty table has, and of JSON lines what is read."""
     with_file: bool = False
     """Whether a column ``filename`` says which file a row is from; columns that a file lacks are null then."""
+    with_rows: bool = False
+    """Whether a column ``file_row_number`` counts the rows of each file from 0."""
 
     def definition(self) -> str:
         """The view's SQL."""
@@ -52,6 +54,7 @@ class View:
             options = f"format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true"
             return f"CREATE TEMP VIEW {self.name} AS FROM read_json([{files}], {options})"
         options = ", filename = true, union_by_name = true" if self.with_file else ""
+        options += ", file_row_number = true" if self.with_rows else ""
         return f"CREATE TEMP VIEW {self.name} AS FROM read_parquet([{files}]{options})"
 
 
@@ -94,9 +97,11 @@ def ask(question: Question) -> Rows:
     return rows
 
 
-def parquet_view(name: str, paths: Sequence[Path], schema: pa.Schema, *, with_file: bool = False) -> View:
+def parquet_view(
+    name: str, paths: Sequence[Path], schema: pa.Schema, *, with_file: bool = False, with_rows: bool = False
+) -> View:
     """A view over Parquet files of a table."""
-    return View(name, tuple(paths), _columns(schema), with_file)
+    return View(name, tuple(paths), _columns(schema), with_file, with_rows)
 
 
 def load_question(name: str) -> str:

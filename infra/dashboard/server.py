@@ -1,6 +1,7 @@
 """The web server: Streamlit's own, with a fence around what a browser may do."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -65,5 +66,7 @@ class Fence:
 
 def serve(address: str, port: int) -> None:
     """Serve the pages until the process is told to stop."""
+    for page in PAGES:
+        import_module(f"infra.dashboard.{page}_page")  # now, not when the first visitor waits
     app = App(_SCRIPT, middleware=[Middleware(Fence, pages=PAGES)])
     app.run(config={**_CONFIG, "server.address": address, "server.port": port})

@@ -1,7 +1,4 @@
--- Some pairs, with what showing them takes.
---
--- In:   pairs; parameter $ids VARCHAR[]
--- Out:  one row per pair
+-- What showing a pair takes: the beginning of a query, whose FROM is a shard of pairs.
 
 SELECT
     pair_id,
@@ -22,5 +19,3 @@ SELECT
     present_classes,
     reason,
     detail
-FROM pairs
-WHERE pair_id IN (SELECT unnest($ids))

@@ -1,0 +1,362 @@
+"""The dashboard in Debian's Chromium, over a workspace that a real build made: what a user does, and what must not be.
+
+Skipped only where no Chromium is on the PATH (`apt-get install chromium`; nothing is downloaded by the tests).
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import urllib.parse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+from dashboard_site import HOSTILE, POLICY, dashboard, make_workspace
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from catalog.alignment_sets import AlignmentSet
+from catalog.choices import read_choices
+from catalog.decisions import decide
+from catalog.policies import Policy
+from catalog.review_labels import find_decision, reviews_path
+from catalog.workspace import Workspace
+from evaluation.metric_names import to_paper_scale
+from infra.dashboard.data_thresholds import policy_file, with_limits
+from infra.dashboard.server import PAGES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 60_000  # ms, on a machine that does other work
+BUILD = "build-ieiw"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str]]:
+    workspace = make_workspace(tmp_path_factory.mktemp("dashboard"))
+    with dashboard(workspace.home) as (url, _):
+        yield workspace, url
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens an address in a window of its own; at the end no window may have asked anybody else, or complained."""
+    contexts, faults = [], list[str]()
+
+    def note(request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:")):
+            faults.append(f"request to {request.url}")
+
+    def start(url: str, **options: Any) -> Page:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **options}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("request", note)
+        page.on("websocket", lambda socket: "//127.0.0.1:" in socket.url or faults.append(f"socket to {socket.url}"))
+        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(url)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def settled(page: Page) -> Page:
+    """The page once its script has run to the end."""
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=PATIENCE)
+    return page
+
+
+def see(page: Page, text: str | re.Pattern[str], *, exact: bool = False) -> Locator:
+    found = page.get_by_text(text, exact=exact).first
+    expect(found).to_be_visible(timeout=PATIENCE)
+    return found
+
+
+def fact(page: Page, name: str) -> Locator:
+    return page.locator(".tile", has=page.locator(f'.name:text-is("{name}")')).locator(".value")
+
+
+def cells(page: Page, first: str) -> list[str]:
+    """The cells of a table's line, by its first one."""
+    return (
+        page.locator("tr", has=page.locator(f'td:first-child:text-is("{first}")')).first.locator("td").all_inner_texts()
+    )
+
+
+def test_every_page_shows_its_tables_at_both_widths(site, open_page):
+    _, url = site
+    shown = {
+        "data": "Survival",
+        "mix": "Beside the paper's table 1",
+        "training": "Sample pictures",
+        "evaluation": "Best and worst",
+        "choose": "Give your name first",
+        "runs": "Flow runs",
+    }
+    page = open_page(url)
+    for name in PAGES:
+        page.goto(f"{url}/{name}")
+        see(page, shown[name]) if name != "runs" else see(page, re.compile("The ledger is empty|Flow runs"))
+        settled(page)
+        assert page.get_by_text("This cannot be shown").count() == 0
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        page.set_viewport_size({"width": 1440, "height": 1000})
+
+
+def test_survival_is_what_decide_says_and_sql_gives(site, open_page):
+    workspace, url = site
+    decision = decide(workspace, BUILD, Policy.read(POLICY))
+    page = settled(open_page(f"{url}/data"))
+    expect(fact(page, "Accepted")).to_have_text(f"{decision.num_accepted:,}", timeout=PATIENCE)
+    for stage in decision.waterfall[1:]:
+        line = page.locator(f'.row[data-name="{stage.name}"]')
+        expect(line.locator(".number")).to_have_text(f"{stage.remaining:,}")
+        expect(line.locator(".note")).to_have_text(f"−{stage.removed:,}")
+    page.get_by_text("Show SQL").first.click()
+    statements = page.locator('[data-testid="stExpanderDetails"] code').all_inner_texts()
+    removed = _run_statement(next(one for one in statements if "by_policy" in one))
+    assert {row[0]: row[2] for row in removed if row[0]} == {
+        stage.name: stage.removed for stage in decision.waterfall[1:] if stage.removed
+    }
+
+
+def test_browse_filter_open_compare_explain(site, open_page):
+    workspace, url = site
+    page = settled(open_page(f"{url}/data"))
+    page.locator('.row[data-name="low_target_aesthetic"]').click()
+    removed = {stage.name: stage.removed for stage in decide(workspace, BUILD, Policy.read(POLICY)).waterfall}
+    see(page, f"{removed['low_target_aesthetic']} pairs", exact=False)
+    assert "low" in urllib.parse.unquote(page.url)
+    page.goto(f"{url}/data?view=browse&dataset=synthetic&edit_type=object_removal")
+    settled(page)
+    sql = "SELECT count(*) FROM read_parquet($files) WHERE dataset = 'synthetic' AND edit_type = 'object_removal'"
+    files = [str(path) for path in find_decision(workspace, BUILD, "embedded").paths(workspace, "verdicts")]
+    see(page, f"{duckdb.execute(sql, {'files': files}).fetchall()[0][0]} pairs")
+    card = page.locator(".card").first
+    pair_id = card.get_attribute("data-id")
+    card.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.shadowRoot.activeElement.className") == "card"
+    card.click()
+    see(page, "Back to the pairs")
+    assert pair_id in page.url
+    divider = page.get_by_role("slider", name=re.compile("source to the left"))
+    divider.focus()
+    before = page.locator(".after").get_attribute("style")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".after").get_attribute("style") != before
+    page.get_by_label("change mask").check()
+    expect(page.locator("img.layer").first).to_be_visible()
+    page.get_by_text("Explain:").click()
+    see(page, re.compile("backends +"))
+    page.reload()
+    see(page, "Back to the pairs")
+
+
+def test_hostile_words_stay_words(site, open_page):
+    _, url = site
+    page = settled(open_page(f"{url}/data?view=browse&dataset=pairs"))
+    see(page, HOSTILE)
+    page.locator(".card").first.click()
+    see(page, "Back to the pairs")
+    page.get_by_text("Explain:").click()
+    see(page, re.compile("licence not given"))
+    see(page, HOSTILE)
+    page.goto(f"{url}/data?view=browse&words=%3Cscript%3E")
+    see(page, HOSTILE)
+    page.goto(f"{url}/data?view=browse&pair=%3Cimg%20src%3Dx%20onerror%3Dhit()%3E")
+    see(page, "There is no such pair")
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img[src='x']").count() == 0
+
+
+def test_a_dragged_threshold_shows_what_decide_would_give(site, open_page, tmp_path):
+    workspace, url = site
+    page = settled(open_page(f"{url}/data?view=thresholds"))
+    slider = page.get_by_role("slider", name="threshold of low_target_aesthetic")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 70, steps=5)
+    page.mouse.up()
+    page.wait_for_url(re.compile("limits="))
+    _check_counts(workspace, page, tmp_path)
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("before => location.href !== before", arg=page.url)
+    _check_counts(workspace, page, tmp_path)
+    page.get_by_role("button", name="Back to the decision on record").click()
+    expect(fact(page, "Change")).to_have_text("+0", timeout=PATIENCE)
+
+
+def _check_counts(workspace: Workspace, page: Page, folder: Path) -> None:
+    limits = json.loads(urllib.parse.parse_qs(urllib.parse.urlsplit(page.url).query)["limits"][0])
+    path = folder / "dragged.toml"
+    path.write_text(policy_file(with_limits(Policy.read(POLICY), limits)))  # what the page offers to keep
+    decision = decide(workspace, BUILD, Policy.read(path), on_record=False)
+    expect(fact(page, "Would be accepted")).to_have_text(f"{decision.num_accepted:,}", timeout=PATIENCE)
+    for stage in decision.waterfall[1:]:
+        assert cells(page, stage.name)[4] == f"{stage.removed:,}"
+
+
+def test_two_people_label_and_nothing_is_lost(site, open_page):
+    workspace, url = site
+    pages = [open_page(f"{url}/data?view=review&person={name}") for name in ("anna", "bernd")]
+    for page in pages:
+        settled(page)
+        see(page, re.compile("^Good"))
+    shown = [_shown_pair(page) for page in pages]
+    assert shown[0] == shown[1]  # everybody goes the same way
+    pages[0].keyboard.press("g")
+    pages[1].get_by_role("button", name="Bad").click()
+    for page in pages:
+        expect(page.get_by_text(shown[0], exact=True)).to_have_count(0, timeout=PATIENCE)
+    pages[0].get_by_role("button", name="Good").click()
+    second = _shown_pair(pages[1])
+    expect(pages[0].get_by_text(second, exact=True)).to_have_count(0, timeout=PATIENCE)
+    pages[0].reload()
+    settled(pages[0])
+    lines = [json.loads(line) for line in reviews_path(workspace, BUILD).read_text().splitlines()]
+    assert [(one["person"], one["answer"]) for one in lines].count(("anna", "good")) == 2
+    assert sorted({(one["person"], one["pair_id"]) for one in lines}) == sorted(
+        [("anna", shown[0]), ("anna", second), ("bernd", shown[0])]
+    )
+    see(pages[0], "2.5 to 100.0 %")  # Clopper and Pearson for one of one; the pair on which they differ has no vote
+    assert cells(pages[0], "accepted")[-3:] == ["1", "1", "2"]
+
+
+def _shown_pair(page: Page) -> str:
+    return see(page, re.compile("^[0-9a-f]{32}$")).inner_text()
+
+
+def test_choices_are_blind_kept_and_counted(site, open_page):
+    workspace, url = site
+    alignment = AlignmentSet.read(workspace, "small")
+    pages = [open_page(f"{url}/choose?person={name}") for name in ("anna", "bernd")]
+    for page in pages:
+        see(page, "remove <b>bird</b> number 0")
+    for place in (1, 4):
+        pages[0].get_by_role("button", name=f"variant {place}").click()
+    pages[0].get_by_role("button", name="Save these 2").click()
+    pages[1].get_by_role("button", name="None is good").click()
+    for page in pages:
+        see(page, "remove <b>bird</b> number 1")
+        page.reload()
+        see(page, "1 of 2 answered")
+    found = {one.person: one.variants for one in read_choices(alignment)}
+    order = [one.number for one in alignment.blind_order("anna", "item-0")]
+    assert found == {"anna": tuple(sorted((order[0], order[3]))), "bernd": ()}
+    see(pages[0], "Agreement on variants")
+
+
+def test_two_evaluations_beside_each_other(site, open_page):
+    workspace, url = site
+    page = settled(open_page(f"{url}/evaluation?first=oracle/evaluation&second=no-op/evaluation"))
+    rows = {
+        name: {
+            (row["benchmark"], row["metric"]): row
+            for row in pq.read_table(workspace.runs / name / "evaluation" / "metrics.parquet").to_pylist()
+        }
+        for name in ("oracle", "no-op")
+    }
+    see(page, "Best and worst")
+    checked = 0
+    for line in page.locator("tbody tr").all():
+        texts = line.locator("td").all_inner_texts()
+        key = texts[0], texts[1].replace(" ", "_")
+        for text, name in ((texts[2], "oracle"), (texts[4], "no-op")):
+            value = rows[name][key]["value"]
+            assert text == ("–" if value is None else f"{to_paper_scale(key[1], value):.2f}"), key
+            checked += 1
+    assert checked > 40
+    assert page.locator(".card").count() >= 4  # best and worst of both
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_light_and_dark(site, open_page, scheme):
+    _, url = site
+    page = settled(open_page(f"{url}/data", color_scheme=scheme))
+    see(page, "Survival")
+    ink_color = page.locator(".bars").evaluate("bars => getComputedStyle(bars).color")
+    paper_color = page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
+    colors = ink_color, paper_color
+    ink, paper = (sum(int(part) for part in re.findall(r"\d+", color)[:3]) for color in colors)
+    assert abs(ink - paper) > 400, colors
+
+
+def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp_path):
+    whole, home = site[0], tmp_path / "home"
+    home.mkdir()
+    with dashboard(home) as (url, pid):
+        page = open_page(f"{url}/data")
+        see(page, "Nothing has been built here yet")
+        see(page, "make demo")
+        for name, text in {
+            "mix": "There is no mix yet",
+            "training": "No model has been trained",
+            "evaluation": "Nothing has been evaluated",
+            "choose": "nothing to choose from yet",
+            "runs": "The ledger is empty",
+        }.items():
+            page.goto(f"{url}/{name}")
+            see(page, text)
+        shutil.copytree(whole.catalog / "tables", home / "catalog" / "tables")  # no manifest: the build is under way
+        page.goto(f"{url}/data")
+        see(page, "A build is under way, or was stopped")
+        shutil.copytree(whole.catalog / "manifests", home / "catalog" / "manifests")
+        shutil.copytree(whole.runs, home / "runs")
+        page.goto(f"{url}/data")
+        see(page, "Survival")
+        workspace = Workspace(home)
+        for path in find_decision(workspace, BUILD, "embedded").paths(workspace, "verdicts"):
+            _cut(path)
+        (home / "catalog" / "mix.parquet").write_bytes(b"PAR1 half")
+        for path in [*home.glob("runs/*/training_log.parquet"), *home.glob("runs/*/evaluation/metrics.parquet")]:
+            _cut(path)
+        (home / "catalog" / "manifests" / "other.json").write_text('{"name": "oth')
+        page.goto(f"{url}/data")
+        see(page, "This cannot be shown")
+        see(page, "A manifest cannot be read")
+        page.goto(f"{url}/mix")
+        see(page, "A file in the catalog cannot be read")
+        page.goto(f"{url}/training")
+        see(page, "cannot be read")
+        page.goto(f"{url}/evaluation")
+        see(page, "An evaluation cannot be read")
+        assert page.get_by_text("Traceback").count() == 0
+        os.kill(pid, signal.SIGTERM)
+
+
+def _cut(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _run_statement(statement: str) -> list[tuple[Any, ...]]:
+    """What the corner's text gives, pasted into DuckDB."""
+    with duckdb.connect() as connection:
+        for part in statement.split(";"):
+            if part.strip():
+                connection.execute(part)
+        return connection.fetchall()

@@ -1,0 +1,77 @@
+"""Questions behind the dashboard's numbers: what is shown as SQL gives what was answered, and nothing stale is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_policies import LOW, make_policy
+
+from catalog.decisions import decide
+from catalog.errors import ShardError
+from catalog.policies import Policy
+from catalog.workspace import Workspace
+from infra.dashboard.data_thresholds import policy_file, with_limits
+from infra.dashboard.decided import Decided
+from infra.dashboard.questions import Question, View, ask
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def paste(statement: str) -> list[dict[str, Any]]:
+    with duckdb.connect() as connection:
+        *views, last = [part for part in statement.strip().rstrip(";").split(";\n\n") if part]
+        for view in views:
+            connection.execute(view)
+        return connection.sql(last).to_arrow_table().to_pylist()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=20), number=st.floats(allow_nan=False, allow_infinity=False), flag=st.booleans())
+def test_what_is_shown_gives_what_was_answered(text: str, number: float, flag: bool) -> None:
+    text = text.replace("\0", "")
+    sql = "SELECT $text AS t, $number::DOUBLE AS n, $flag AS f, len($many) AS m, $none AS x"
+    values = (("text", text), ("number", number), ("flag", flag), ("many", (text, "b")), ("none", None))
+    question = Question(sql, (View("empty", (), (("a", "BIGINT"),)),), values)
+    assert paste(question.statement()) == ask(question) == [{"t": text, "n": number, "f": flag, "m": 2, "x": None}]
+
+
+def test_rows_by_place_are_those_by_id(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    pairs = [make_pair(f"pair-{number:02d}", instruction=f"it's {number}") for number in range(40)]
+    scores = [{"pair_id": pair["pair_id"], "target_aesthetic": float(n % 9)} for n, pair in enumerate(pairs)]
+    build = make_build(workspace, pairs, scores)
+    decided = Decided(workspace, build, decide(workspace, build.name, make_policy(LOW)).manifest)
+    places = [39, 0, 7, 6, 13]
+    verdicts = {row["file_row_number"]: row["pair_id"] for row in ask(decided.verdicts_at(places))}
+    found = {row["pair_id"]: row["instruction"] for row in ask(decided.pairs_at(places))}
+    assert found == {verdicts[place]: f"it's {place}" for place in places}
+    assert [row["file_row_number"] for row in ask(decided.verdict("pair-13"))] == [13]
+    stages = decided.stages(ask(decided.survival()))
+    assert stages == decide(workspace, build.name, make_policy(LOW)).waterfall
+    assert paste(decided.survival().statement()) == ask(decided.survival())
+
+
+def test_a_file_that_has_changed_is_asked_again_and_a_torn_one_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    question = Question("SELECT sum(a)::BIGINT AS s FROM t", (View("t", (path,), (("a", "BIGINT"),)),))
+    with pytest.raises(ShardError, match="no file at"):
+        ask(question)
+    for count in (3, 4):
+        duckdb.sql(f"SELECT unnest(range({count})) AS a").write_parquet(str(path))
+        assert ask(question) == [{"s": sum(range(count))}]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ShardError, match="cannot be read"):
+        ask(question)
+
+
+@pytest.mark.parametrize("name", ["paper", "strict", "embedded", "ip2p"])
+def test_a_moved_policy_is_kept_as_a_file_that_reads_back(name: str, tmp_path: Path) -> None:
+    policy = Policy.read(REPOSITORY / "infra" / "policies" / f"{name}.toml")
+    limits = {policy.conditions[0].name: 0.1 + 0.2}
+    moved = with_limits(policy, limits)
+    path = tmp_path / "policy.toml"
+    path.write_text(policy_file(moved))
+    assert Policy.read(path) == moved
+    assert moved.conditions[0].fixed_threshold == 0.1 + 0.2 and moved.conditions[1:] == policy.conditions[1:]
