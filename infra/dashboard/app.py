@@ -3,7 +3,7 @@
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from infra.dashboard import choose_page, data_page, evaluation_page, mix_page, runs_page, training_page
+from infra.dashboard import choose_page, confirm_page, data_page, evaluation_page, mix_page, runs_page, training_page
 from infra.dashboard.server import PAGE, PAGES
 
 _STYLE = """<style>
@@ -29,6 +29,7 @@ _PAGES = {
     "training": st.Page(training_page.show, title="Training", url_path="training", icon=":material/monitoring:"),
     "evaluation": st.Page(evaluation_page.show, title="Evaluation", url_path="evaluation", icon=":material/grading:"),
     "choose": st.Page(choose_page.show, title="Choose", url_path="choose", icon=":material/how_to_vote:"),
+    "confirm": st.Page(confirm_page.show, title="Confirm", url_path="confirm", icon=":material/fact_check:"),
     "runs": st.Page(runs_page.show, title="Runs", url_path="runs", icon=":material/schedule:"),
 }
 assert tuple(_PAGES) == PAGES

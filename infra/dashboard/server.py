@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from streamlit.starlette import App
 
-PAGES = ("data", "mix", "training", "evaluation", "choose", "runs")
+PAGES = ("data", "mix", "training", "evaluation", "choose", "confirm", "runs")
 """Addresses below the server's own."""
 _SCRIPT = Path(__file__).parent / "app.py"
 PAGE = "open"

@@ -1,0 +1,88 @@
+"""The page on which people confirm samples of the edit benchmark, driven through Streamlit's own test client."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from catalog.digests import bytes_digest
+from catalog.edit_benchmarks import CANDIDATES, candidates_path, proposal_digest, read_confirmations
+from catalog.images import encode_png
+from catalog.parquet_streams import write_stream
+from catalog.roots import record_root
+from catalog.workspace import Workspace
+
+SCRIPT = "from infra.dashboard import confirm_page\nconfirm_page.show()\n"
+HOSTILE = "remove the <script>alert(1)</script> **dog** [x](javascript:1)"
+
+
+def candidate(folder: Path, number: int, **given: Any) -> dict[str, Any]:
+    row = dict.fromkeys(CANDIDATES.names) | {"pair_id": f"pair-{number}", "instruction": HOSTILE, "why": "by its verb"}
+    row |= {"source_caption": "a dog", "target_caption": "a lawn", "proposed_class": "object_removal"}
+    for place, side in enumerate(("source_image", "target_image")):
+        data = encode_png(np.full((24, 32, 3), 40 * number + 10 * place, np.uint8))
+        (folder / f"{number}-{side}.png").write_bytes(data)
+        row[side] = {"root": "made", "path": f"{number}-{side}.png", "offset": 0, "length": len(data)}
+        row[side] |= {"sha256": bytes_digest(data), "width": 32, "height": 24}
+    row |= given
+    return row | {"proposal": proposal_digest(row)}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("IEIW_HOME", str(tmp_path))
+    monkeypatch.setenv("USER", "root")
+    return Workspace(tmp_path)
+
+
+def write(workspace: Workspace) -> None:
+    folder = workspace.home / "made"
+    folder.mkdir()
+    record_root(workspace, "made", folder)
+    rows = [candidate(folder, number) for number in range(2)]
+    table = pa.Table.from_pylist(rows, schema=CANDIDATES)
+    path = candidates_path(workspace, "edits")
+    write_stream(path, "edit_candidates", CANDIDATES, table.to_batches(), {"num_rows": 2, "num_usable": 2}, 2)
+
+
+def page() -> AppTest:
+    return AppTest.from_string(SCRIPT, default_timeout=60).run()
+
+
+def texts(app: AppTest) -> str:
+    assert not app.exception
+    return "\n".join(one.value for one in (*app.text, *app.caption, *app.info, *app.success, *app.markdown))
+
+
+def test_answers_go_to_disk_one_by_one(workspace: Workspace) -> None:
+    assert "There is nothing to confirm yet." in texts(page())
+    write(workspace)
+    app = page()
+    assert "Give your name first" in texts(app) and not app.button
+    app = app.text_input(key="person").input("anna").run()
+    said = texts(app)
+    assert HOSTILE in [one.value for one in app.text] and "By rule: Removes\nby its verb" in said
+    assert not any(HOSTILE in one.value for one in app.markdown)  # text stays text
+    proposal = next(one.key for one in app.text_input if one.key.startswith("caption-"))
+    app = app.text_input(key=proposal).input("an empty lawn").run()
+    app = app.button(key="confirm-object_replacement").click().run()
+    app = app.button(key="confirm-left_out").click().run()
+    assert "You have answered for every sample." in texts(app)
+    given = read_confirmations(workspace, "edits")
+    assert [(one.pair_id, one.answer, one.target_caption, one.person) for one in given] == [
+        ("pair-0", "object_replacement", "an empty lawn", "anna"),
+        ("pair-1", "left_out", None, "anna"),
+    ]
+
+
+def test_an_answer_that_cannot_be_kept_is_said_and_the_sample_stays(workspace: Workspace) -> None:
+    write(workspace)
+    app = page().text_input(key="person").input("anna").run()
+    proposal = next(one.key for one in app.text_input if one.key.startswith("caption-"))
+    app = app.text_input(key=proposal).input("  ").run()
+    app = app.button(key="confirm-object_removal").click().run()
+    assert "a caption is one line of 1 to 400 printable characters" in texts(app)
+    assert not read_confirmations(workspace, "edits")
