@@ -18,7 +18,7 @@ def find_generated(workspace: Workspace) -> list[Path]:
     places = [workspace.catalog / name for name in _OF_CATALOG]
     places += sorted(workspace.catalog.glob("*.parquet"))
     places += [workspace.data / table for table in TABLES]
-    places.append(workspace.runs)
+    places += [workspace.runs, workspace.home / ".dashboard"]
     return sorted(place for place in places if place.exists() or place.is_symlink())
 
 

@@ -8,7 +8,10 @@ from infra.dashboard.server import PAGE, PAGES
 
 _STYLE = """<style>
 .stMainBlockContainer { padding: 4.2rem 2.5rem 4rem; max-width: 90rem; margin: 0 auto; }
-@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 3rem; } }
+@media (max-width: 640px) {
+  .stMainBlockContainer { padding: 4rem 1rem 3rem; }
+  .stHorizontalBlock:has(> :nth-child(3)) > * { min-width: calc(50% - 1rem) !important; flex: 1 1 45% !important; }
+}
 h1 { padding: 0 !important; font-size: 2rem !important; }
 h3 { font-size: 1.2rem !important; padding-top: 0.6rem !important; }
 </style>"""

@@ -280,7 +280,7 @@ def test_two_evaluations_beside_each_other(site, open_page):
         }
         for name in ("oracle", "no-op")
     }
-    see(page, "Best and worst")
+    page.locator("tbody tr").first.wait_for()
     checked = 0
     for line in page.locator("tbody tr").all():
         texts = line.locator("td").all_inner_texts()
@@ -290,19 +290,19 @@ def test_two_evaluations_beside_each_other(site, open_page):
             assert text == ("–" if value is None else f"{to_paper_scale(key[1], value):.2f}"), key
             checked += 1
     assert checked > 40
-    assert page.locator(".card").count() >= 4  # best and worst of both
+    page.locator(".card").first.wait_for()
+    see(page, "Worst")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_readable_in_light_and_dark(site, open_page, scheme):
+def test_text_is_readable_in_the_dark(site, open_page):
     _, url = site
-    page = settled(open_page(f"{url}/data", color_scheme=scheme))
+    page = settled(open_page(f"{url}/data", color_scheme="dark"))
     see(page, "Survival")
     ink_color = page.locator(".bars").evaluate("bars => getComputedStyle(bars).color")
     paper_color = page.locator(".stApp").evaluate("app => getComputedStyle(app).backgroundColor")
     colors = ink_color, paper_color
     ink, paper = (sum(int(part) for part in re.findall(r"\d+", color)[:3]) for color in colors)
-    assert abs(ink - paper) > 400, colors
+    assert ink - paper > 400, colors
 
 
 def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp_path):
