@@ -51,7 +51,9 @@ class BoxPrecision:
     ap75_interval: Interval | None = None
 
 
-def box_precision(found: Sequence[FoundBox], truths: Sequence[TrueBox]) -> BoxPrecision | None:
+def box_precision(
+    found: Sequence[FoundBox], truths: Sequence[TrueBox], *, intervals: bool = True
+) -> BoxPrecision | None:
     """AP of boxes, each compared with the true ones of its image and label; None where there is no true one.
 
     Raises:
@@ -74,7 +76,7 @@ def box_precision(found: Sequence[FoundBox], truths: Sequence[TrueBox]) -> BoxPr
         ap=float(by_threshold.mean()),
         ap50=float(by_threshold[0]),
         ap75=float(by_threshold[5]),
-        **_intervals(evaluator, len(labels), list(images.values())),
+        **(_intervals(evaluator, len(labels), list(images.values())) if intervals else {}),
     )
 
 

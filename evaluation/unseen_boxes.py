@@ -45,16 +45,16 @@ class Detection:
             found.append(HeldOutRow(members[0].index, {**members[0].row, **columns}))
         return found
 
-    def make_measure(self, decoder: Decoder) -> Measure:
+    def make_measure(self, decoder: Decoder, *, intervals: bool = True) -> Measure:
         """See `UnseenTask`."""
-        return DetectionMeasure(decoder, self._options.min_part)
+        return DetectionMeasure(decoder, self._options.min_part, intervals=intervals)
 
 
 class DetectionMeasure:
     """Average precision over all boxes."""
 
-    def __init__(self, decoder: Decoder, min_part: float = 0.0) -> None:
-        self._decoder, self._min_part = decoder, min_part
+    def __init__(self, decoder: Decoder, min_part: float = 0.0, *, intervals: bool = True) -> None:
+        self._decoder, self._min_part, self._intervals = decoder, min_part, intervals
         self._found: list[FoundBox] = []
         self._truths: list[TrueBox] = []
 
@@ -73,7 +73,7 @@ class DetectionMeasure:
 
     def metrics(self) -> list[Metric]:
         """AP, AP at 0.50 and at 0.75."""
-        precision = box_precision(self._found, self._truths)
+        precision = box_precision(self._found, self._truths, intervals=self._intervals)
         if precision is None:
             return [Metric(name, None, 0) for name in ("ap", "ap50", "ap75")]
         return [

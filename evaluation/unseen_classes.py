@@ -47,7 +47,7 @@ class Classification:
             pair_id = f"{row['pair_id']}?{label}"
             yield HeldOutRow(largest.index, {**row, **asked, "pair_id": pair_id})
 
-    def make_measure(self, decoder: Decoder) -> Measure:
+    def make_measure(self, decoder: Decoder, *, intervals: bool = True) -> Measure:
         """See `UnseenTask`."""
         return ClassificationMeasure(decoder, self._options.least_marked)
 

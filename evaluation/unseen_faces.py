@@ -35,7 +35,7 @@ class FaceAlignment:
                 found.append(HeldOutRow(row.index, {**row.row, "keypoints": joints, "bbox": None}))
         return found
 
-    def make_measure(self, decoder: Decoder) -> Measure:
+    def make_measure(self, decoder: Decoder, *, intervals: bool = True) -> Measure:
         """See `UnseenTask`."""
         return FaceMeasure(decoder, self._options.eyes)
 

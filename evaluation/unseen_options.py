@@ -53,6 +53,6 @@ class UnseenTask(Protocol):
         """Rows as the task asks for them, more or fewer than there were."""
         ...
 
-    def make_measure(self, decoder: Decoder) -> Measure:
-        """What reads and compares the answers."""
+    def make_measure(self, decoder: Decoder, *, intervals: bool = True) -> Measure:
+        """What reads and compares the answers; without ``intervals`` those that take long are left out."""
         ...

@@ -111,7 +111,7 @@ class _Runner:
         """Of the task and its controls, without the columns that are the same in each row."""
         controls: dict[str, Predictor] = {"no-op": NoOpPredictor(), "oracle": OraclePredictor()}
         measure = self._task.make_measure(self._decoder)
-        of_controls = {name: self._task.make_measure(self._decoder) for name in controls}
+        of_controls = {name: self._task.make_measure(self._decoder, intervals=False) for name in controls}
         for batch in batches(self._cases(), self._options.batch_size):
             samples = [case.sample for case in batch]
             images = stored_predictions(self._predictor, samples, self._options.seed, self._predictions)

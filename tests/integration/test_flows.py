@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from catalog.alignment_sets import AlignmentSet
+from catalog.choices import record
 from catalog.instruction_templates import read_templates
 from catalog.ledger import read_entries
 from catalog.manifests import read_manifest
@@ -223,6 +225,48 @@ def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server):
     assert {"survival-waterfall", "survival-waterfall-picture", "mix-rows", "training-loss", "metrics"} <= {
         one["key"] for one in found
     }
+
+
+GRID = """name = "two"
+guidance = "ip2p"
+sampler = "ddim"
+num_steps = 1
+text_guidance = [3.0, 7.5]
+image_guidance = [1.5]
+"""
+ALIGNMENT = """name = "tiny"
+starts_from = "demo"
+grid = "{grid}"
+items = 2
+min_votes = 1
+mix_plan = "infra/mixes/alignment.toml"
+recipe = "human_alignment"
+epochs = 1
+batch_size = 2
+settings = {{ image_size = 32, micro_batch_size = 2, precision = "float32", num_workers = 0 }}
+curve = {{ split = "val", size = 32, steps = 1, limit = 1 }}
+sampling = {{ size = 32 }}
+"""
+
+
+def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
+    home = server.workspace.home
+    (home / "grid.toml").write_text(GRID)
+    (home / "alignment.toml").write_text(ALIGNMENT.format(grid=home / "grid.toml"))
+    asked = {"plan": str(home / "alignment.toml"), "judges": "people", "alignment_set": "tiny"}
+    kind, message = server.wait(server.run("align", **asked))
+    assert kind == "COMPLETED" and message.startswith("2 of 2 items of tiny have no choice yet")
+    alignment = AlignmentSet.read(server.workspace, "tiny")
+    assert [len(item.variants) for item in alignment.items.values()] == [2, 2]
+    for item_id in alignment.items:
+        record(alignment, "Ana", item_id, [1])
+    run = server.run("align", **asked)
+    kind, message = server.wait(run)
+    assert kind == "COMPLETED" and message.startswith("2 chosen pairs trained 1 epochs"), message
+    (folder,) = server.workspace.runs.glob("human_alignment-tiny-people-*")
+    assert "29.6" in (folder / "alignment.md").read_text()
+    assert len(json.loads((folder / "curve" / "curve.json").read_text())["points"]) == 2
+    assert {"alignment", "training-loss", "mix-rows"} <= artifact_keys(server, run)
 
 
 def test_benchmarks_go_from_a_datasets_files_to_a_table_beside_the_papers(server, tmp_path):
