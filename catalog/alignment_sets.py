@@ -11,6 +11,7 @@ What they choose is kept by `catalog.choices`, how far they agree is worked out 
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from catalog.digests import value_digest
@@ -141,8 +142,9 @@ class AlignmentSet:
             RowRejected: the file is gone or has changed.
             ShardError: the image's root is not known on this machine.
         """
-        return read_image_bytes(self._roots(), image)
+        return read_image_bytes(self._roots, image)
 
+    @cached_property
     def _roots(self) -> Roots:
         path = self.workspace.roots_path
         known = Roots.read(path).folders if path.exists() else {}

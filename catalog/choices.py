@@ -91,7 +91,7 @@ def record(
         "shown": item.shown_digest,
     }
     name = _short(item_id)
-    number = max((_number(path) for path in folder.glob(f"{name}.*.json")), default=0) + 1
+    number = max((_number(path) for path in folder.glob(f"{name}.{'[0-9]' * _DIGITS}.json")), default=0) + 1
     while True:
         choice = Choice(**values, number=number, recorded_at=utc_now())  # type: ignore[arg-type]
         path = folder / f"{name}.{number:0{_DIGITS}d}.json"

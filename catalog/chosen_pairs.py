@@ -70,7 +70,7 @@ def choose(
     """
     if judges not in get_args(Judges) or min_votes < 1:
         raise ConfigError(f"judges must be people or simulated, min_votes 1 or more. Got {judges!r} and {min_votes}")
-    _check_free(workspace, build)
+    _check_free(workspace, build, alignment_set)
     alignment = AlignmentSet.read(workspace, alignment_set)
     choices = choices_of(alignment, judges)
     if not choices:
@@ -210,11 +210,11 @@ def _recorded_backends(alignment: AlignmentSet) -> dict[str, list[str]]:
     return {pair_id: sorted(backends) for pair_id, backends in found.items()}
 
 
-def _check_free(workspace: Workspace, build: str) -> None:
-    """Refuse a name that something else bears. Raises ShardError."""
+def _check_free(workspace: Workspace, build: str, alignment_set: str) -> None:
+    """Refuse a name that something else bears, or what was chosen of another set. Raises ShardError."""
     check_build_name(build)
     if build not in list_manifests(workspace):
         return
     manifest = read_manifest(workspace, build)
-    if manifest.parameters.get("step") != "choose":
-        raise ShardError(f"{build!r} is the name of something else than chosen pairs: give these another one")
+    if manifest.parameters.get("step") != "choose" or manifest.parameters.get("set") != alignment_set:
+        raise ShardError(f"{build!r} is not the name of pairs chosen of {alignment_set!r}: take another")

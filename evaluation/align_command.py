@@ -2,6 +2,8 @@
 
     python -m evaluation align sample --checkpoint runs/task_training/pipeline --set first-1000
     python -m evaluation align judge --set first-1000 --person "judge 1"
+    python -m evaluation align agreement --set first-1000
+    python -m evaluation align choose --set first-1000 --build chosen
     python -m evaluation align curve --run runs/human_alignment --split test
 
 Paper sections 3.3 and 4.8; flow `align` calls these in order. Between sampling and training stand people (`make
@@ -13,13 +15,17 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from catalog.agreement import measure_agreement
 from catalog.alignment_sets import AlignmentSet
+from catalog.choices import find_progress, list_people
+from catalog.chosen_pairs import Judges, choices_of, choose
 from catalog.progress_line import ProgressLine
 from catalog.schema import SPLITS
 from catalog.workspace import Workspace
 
+_AGREEMENTS = ("alpha of variants", "alpha of sets", "overlap")
 _INFRA = Path(__file__).resolve().parents[1] / "infra"
 
 
@@ -30,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    commands = {"sample": _sample, "judge": _judge, "curve": _curve}
+    commands = {"sample": _sample, "judge": _judge, "agreement": _agreement, "choose": _choose, "curve": _curve}
     return commands[options.command](options)
 
 
@@ -82,6 +88,38 @@ def _judge(options: argparse.Namespace) -> int:
 
             judged = judge_set(alignment, person, similarity, taste, show)
             _say({"simulated judge": person, "revision": judge_name(similarity, taste), "items": judged})
+    return 0
+
+
+def _agreement(options: argparse.Namespace) -> int:
+    alignment = AlignmentSet.read(Workspace.default(), options.set)
+    people = list_people(alignment)
+    for person, judge in people.items():
+        found = find_progress(alignment, person)
+        stale = f", {found.num_stale} about other pictures" if found.num_stale else ""
+        _say({person: f"{found.num_done} of {found.num_items} items{stale}" + (f"  ({judge})" if judge else "")})
+    for judges in get_args(Judges):
+        agreement = measure_agreement(alignment, choices_of(alignment, judges))
+        if len(agreement.people) > 1:
+            values = [agreement.alpha_variants, agreement.alpha_sets, agreement.overlap]
+            shown = ["-" if value is None else f"{value:.3f}" for value in values]
+            numbers = ", ".join(f"{name} {value}" for name, value in zip(_AGREEMENTS, shown, strict=True))
+            _say({judges: f"{agreement.num_items} items answered by two or more: {numbers}"})
+    if not people:
+        _say({options.set: f"nobody has answered any of its {len(alignment.items)} items yet"})
+    return 0
+
+
+def _choose(options: argparse.Namespace) -> int:
+    chosen = choose(Workspace.default(), options.set, options.build, judges=options.judges, min_votes=options.min_votes)
+    _say(
+        {
+            "build": chosen.build,
+            "chosen by": ", ".join(chosen.people),
+            "items answered": f"{chosen.num_answered} of {chosen.num_items}, {chosen.num_none} without a choice",
+            "pairs": chosen.num_pairs,
+        }
+    )
     return 0
 
 
@@ -151,6 +189,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--least-likeness", type=float, default=0.2, help="cosine to the source, below: never chosen (default: 0.2)"
     )
     judge.add_argument("--profile", type=Path, metavar="TOML", help="names pair_similarity (default: the embedded one)")
+    agreement = commands.add_parser("agreement", help="how far each person is, and how far they agree")
+    agreement.add_argument("--set", required=True, metavar="NAME", help="alignment set")
+    chosen = commands.add_parser("choose", help="what was chosen as a build, for `python -m catalog mix`")
+    chosen.add_argument("--set", required=True, metavar="NAME", help="alignment set")
+    chosen.add_argument("--build", required=True, metavar="NAME", help="of the build that is written")
+    chosen.add_argument(
+        "--judges", choices=get_args(Judges), default="people", help="whose choices count (default: people)"
+    )
+    chosen.add_argument("--min-votes", type=int, default=1, metavar="N", help="choosers of a variant at least (1)")
     _add_curve(commands.add_parser("curve", help="CLIP-Sim after each epoch of a stage-3 run"))
     return parser.parse_args(arguments)
 

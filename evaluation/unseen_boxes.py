@@ -20,6 +20,9 @@ from evaluation.measured import Measure, Metric, image_of
 from evaluation.metrics import Image, Mask
 from evaluation.unseen_options import UnseenOptions
 
+_ANY = "object"
+"""Label of what has a phrase and no class."""
+
 
 class Detection:
     """Boxes from masks: COCO's average precision."""
@@ -64,7 +67,7 @@ class DetectionMeasure:
             view = case.sample.view
             masks = [view.show_mask(decode_mask(code)) for code in case.row["masks"]]
             truths = [_source_box(mask_box(mask), view) for mask in masks if mask.any()]
-            label = case.row["label"] or case.row["phrase"] or ""
+            label = case.row["label"] or _ANY
             self._truths += [TrueBox(image_of(case), label, box) for box in truths]
             scores = self._decoder.read_mask(case.sample, prediction)
             for part in marked_parts(scores > 0.5, self._min_part, is_one=len(masks) == 1):

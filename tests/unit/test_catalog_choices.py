@@ -253,7 +253,7 @@ def test_votes_and_judges_decide_what_counts(alignment):
     for options in ({"judges": "everybody"}, {"min_votes": 0}):
         with pytest.raises(ConfigError, match="people or simulated"):
             choose(workspace, "small", "chosen", **options)
-    with pytest.raises(ShardError, match="something else"):
+    with pytest.raises(ShardError, match="is not the name of pairs"):
         choose(workspace, "small", "small")
 
 

@@ -45,6 +45,21 @@ IMAGES = list(np.random.default_rng(0).integers(0, 256, (3, 64, 48, 3), dtype=np
 TEXTS = ["remove the red bird", "add a cat", "mark the dog in blue"]
 
 
+def test_each_image_may_have_its_own_scales(models: Models) -> None:
+    texts, images = [2.0, 4.0, 9.0], [1.0, 1.5, 0.5]
+    given = {"num_steps": 2, "sampler": "ddim", "seed": [7, 7, 8]}
+    together = edit(models, IMAGES, TEXTS, text_guidance=texts, image_guidance=images, **given)
+    for n, picture in enumerate(together):
+        scales = {"text_guidance": texts[n], "image_guidance": images[n]}
+        (alone,) = edit(models, IMAGES[n : n + 1], TEXTS[n : n + 1], **{**given, "seed": [given["seed"][n]]}, **scales)
+        assert np.abs(picture.astype(int) - alone).max() <= 1
+    same = edit(models, IMAGES, TEXTS, text_guidance=[4.0] * 3, image_guidance=1.5, **given)
+    plain = edit(models, IMAGES, TEXTS, text_guidance=4.0, image_guidance=1.5, **given)
+    assert all(np.array_equal(one, other) for one, other in zip(same, plain, strict=True))
+    with pytest.raises(ConfigError, match="one each of 3, got 2"):
+        edit(models, IMAGES, TEXTS, text_guidance=[1.0, 2.0], **given)
+
+
 def test_the_exported_folder_is_a_pipeline_with_our_weights(pipeline, models: Models) -> None:
     assert type(pipeline.scheduler).__name__ == "EulerAncestralDiscreteScheduler"
     for ours, theirs in [(models.unet, pipeline.unet), (models.autoencoder, pipeline.vae)]:
