@@ -17,7 +17,7 @@ from PIL import Image
 
 from catalog.digests import value_digest
 from catalog.durable import write_file
-from catalog.errors import RowRejected, UserError
+from catalog.errors import RowRejected, ShardError, UserError
 from catalog.images import EncodedImage, read_source_file
 from catalog.masks import decode_mask
 from catalog.render_styles import RenderOptions
@@ -70,6 +70,8 @@ class Pictures:
         Raises:
             RowRejected: as `image`.
         """
+        if row["source_image"] is None:
+            raise ShardError(f"no picture was made: {row['reason'] or 'no reason given'}")
         source = self.image(row["source_image"], side)
         if row["target_image"] is not None:
             return source, self.image(row["target_image"], side), row["instruction"] or self._drawn(row, side)[2]

@@ -1,10 +1,12 @@
 """The web server: Streamlit's own, with a fence around what a browser may do."""
 
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
 from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
 from streamlit.starlette import App
@@ -64,9 +66,16 @@ class Fence:
         await self._app(scope, receive, send_with_headers)
 
 
+def tell_visitor(error: Exception) -> bool:
+    """Say that a page has failed for a reason of our own; what it was stands in the terminal."""
+    traceback.print_exception(error)
+    st.error("This page has failed, which is a mistake in it: the terminal of the dashboard says where.")
+    return True
+
+
 def serve(address: str, port: int) -> None:
     """Serve the pages until the process is told to stop."""
     for page in PAGES:
         import_module(f"infra.dashboard.{page}_page")  # now, not when the first visitor waits
-    app = App(_SCRIPT, middleware=[Middleware(Fence, pages=PAGES)])
+    app = App(_SCRIPT, middleware=[Middleware(Fence, pages=PAGES)], on_script_error=tell_visitor)
     app.run(config={**_CONFIG, "server.address": address, "server.port": port})
