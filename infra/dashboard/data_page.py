@@ -38,6 +38,14 @@ def show() -> None:
     with right:
         policy = choose("Policy", list(by_policy), "policy")
     decided = Decided(root, build, by_policy[policy])
+    if not decided.is_current:
+        tell(
+            "This decision is about an earlier state of the build.",
+            "The build has other pairs now; deciding again takes seconds and makes nothing else anew.",
+            f"python -m catalog decide --build {build.name} --policy infra/policies/{policy}.toml",
+            kind="warning",
+        )
+        return
     view = choose("View", list(VIEWS), "view", names=VIEWS.__getitem__, row=True)
     {
         "survival": _show_survival,

@@ -40,6 +40,12 @@ class Decided:
         found: dict[str, float | None] = self.decision.parameters["thresholds"]
         return found
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the decision is about the pairs that the build has now: only then do places of verdicts fit them."""
+        found: list[str] = self.decision.parameters["inputs"]["pairs"]
+        return found == [shard.sha256 for shard in self.build.tables["pairs"]]
+
     def verdicts(self) -> View:
         """The decision's verdicts."""
         return parquet_view("verdicts", self.decision.paths(self.root, "verdicts"), VERDICTS, with_rows=True)

@@ -90,6 +90,8 @@ def _show_steps(root: Workspace, ledger: View, build: Manifest) -> None:
         return
     policy = choose("Policy", list(decisions), "policy")
     decided = Decided(root, build, decisions[policy])
+    if not decided.is_current:
+        tell("This decision is about an earlier state of the build.", "Decide again: it takes seconds.", kind="warning")
     price = st.number_input(
         "Price of a worker's hour, in the currency of the profile", 0.0, key="hour", bind="query-params", step=0.1
     )

@@ -51,6 +51,9 @@ def test_rows_by_place_are_those_by_id(workspace: Workspace, make_build: Any, ma
     stages = decided.stages(ask(decided.survival()))
     assert stages == decide(workspace, build.name, make_policy(LOW)).waterfall
     assert paste(decided.survival().statement()) == ask(decided.survival())
+    assert decided.is_current
+    grown = make_build(workspace, [*pairs, make_pair("pair-40")], scores)
+    assert not Decided(workspace, grown, decided.decision).is_current
 
 
 def test_a_file_that_has_changed_is_asked_again_and_a_torn_one_is_a_sentence(tmp_path: Path) -> None:
