@@ -165,6 +165,54 @@ def test_what_was_captioned_is_not_captioned_again_and_a_failure_is_its_rows_rea
     assert read_part(workspace.catalog / "edit_benchmarks" / "failed" / "candidates.parquet").num_rows == len(rows)
 
 
+def test_real_edits_with_a_perfect_oracle_a_no_op_and_a_shuffled_oracle(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AnyEdit's published examples through the whole of it: one of each class among eighteen kinds of edit."""
+    if not (shared_data / "editing_anyedit").is_dir():
+        pytest.skip("this sample is not here")
+    monkeypatch.setenv("IEIW_HOME", str(tmp_path))
+    workspace = Workspace(tmp_path)
+    source = {"dataset": "anyedit", "reader": "edit_pairs", "root": str(shared_data / "editing_anyedit")}
+    source["options"] = {"images": "images", "files": "manifest.json", "split": "test"}
+    overrides = {"source": [source], "name": "real", "replace_object.enabled": False, "remove_object.enabled": False}
+    build(workspace, read_profile(INFRA / "profiles" / "embedded.toml", overrides))
+    policy, plan = INFRA / "policies" / "everything.toml", INFRA / "mixes" / "benchmarks.toml"
+    build_mix(workspace, ["real"], Policy.read(policy), MixPlan.read(plan), tmp_path / "catalog" / "real.parquet")
+    assert edits("propose", "--mix", tmp_path / "catalog" / "real.parquet") == 0
+    rows = read_candidates(workspace, "edits")
+    ruled = {row["edit_type"]: row["proposed_class"] for row in rows if row["edit_type"] in CLASSES}
+    assert len(ruled) == 3 and all(kind == proposed for kind, proposed in ruled.items())
+    assert edits("finish", "--confirmed-by", "rule", "--total", 6, "--allow-fewer") == 0
+    found = {}
+    for control in ("oracle", "no-op", "shuffled-oracle"):
+        run = [
+            "run",
+            "--control",
+            control,
+            "--benchmark",
+            "edits_1000",
+            "--size",
+            "96",
+            "--output",
+            str(tmp_path / control),
+        ]
+        assert command_line.run(main, run) == 0
+        for row in pq.read_table(tmp_path / control / "metrics.parquet").to_pylist():
+            found[control, row["benchmark"], row["metric"]] = row["value"]
+    for kind in CLASSES:
+        name = f"edits_1000/{kind}/test"
+        exact, unchanged = (
+            {metric: found[who, name, metric] for metric in ("l1", "perceptual_distance", "unchanged_share", "psnr")}
+            for who in ("oracle", "no-op")
+        )
+        assert exact == {"l1": 0, "perceptual_distance": 0, "unchanged_share": 0, "psnr": 100}
+        assert unchanged["l1"] > 0 and unchanged["perceptual_distance"] > 0 and unchanged["unchanged_share"] == 1
+    # Two samples of each of two classes: each has the other's answer.
+    pairs = [kind for kind in CLASSES if sum(row["proposed_class"] == kind for row in rows) > 1]
+    assert pairs and all(found["shuffled-oracle", f"edits_1000/{kind}/test", "l1"] > 0.1 for kind in pairs)
+
+
 def test_the_choice_depends_on_the_seed_alone(home: Path) -> None:
     rows = read_edits(source_mix(home), ("val", "test"))
     one, same, other = (
