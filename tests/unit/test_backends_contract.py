@@ -68,7 +68,7 @@ def _blip2(folder: Path) -> dict[str, Any]:
 
 
 def _chat_model(folder: Path) -> dict[str, Any]:
-    return {"weights": str(save_chat_model(folder))}
+    return {"weights": str(save_chat_model(folder)), "max_new_tokens": 8}
 
 
 def _dino(folder: Path) -> dict[str, Any]:
