@@ -64,7 +64,8 @@ def read_manifest(workspace: Workspace, name: str) -> Manifest:
         tables = {table: [Shard(**shard) for shard in shards] for table, shards in value["tables"].items()}
         return Manifest(name=value["name"], parameters=value["parameters"], tables=tables)
     except FileNotFoundError as error:
-        known = ", ".join(list_manifests(workspace)) or "none"
+        kind = "." in name  # a decision's name has a dot
+        known = ", ".join(other for other in list_manifests(workspace) if ("." in other) == kind) or "none"
         raise ShardError(f"no build named {name!r} in {path.parent} (builds there: {known}); run it first") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, ShardError):

@@ -29,12 +29,13 @@ from catalog.digests import file_digest, value_digest
 from catalog.durable import TEMPORARY_SUFFIX, publish_folder
 from catalog.errors import CheckpointError
 from trainer.config import changed_fields
-from trainer.sharded_checkpoint import SHARD, ShardWriter, read_shards
+from trainer.sharded_checkpoint import ShardWriter, read_shards
 
 FORMAT = 1
 
 _NAME = re.compile(r"step-(\d{8,})")
 _FILES = ("unet", "averages", "optimizer")
+_SHARD = re.compile(r"shard-\d{5}-model-0000[123]-of-00003\.safetensors")
 _MANIFEST = "manifest.json"
 
 
@@ -57,6 +58,8 @@ class TrainingState:
     unet: Mapping[str, Tensor]
     averages: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
+    is_sharded: bool = False
+    """Whether this rank has its parts of the tensors only."""
 
     @property
     def files(self) -> dict[str, Mapping[str, Tensor]]:
@@ -177,7 +180,8 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
             f"{path} must belong to this autoencoder and text encoder, but it was trained with others: "
             "restore the model folder or choose another --output"
         )
-    return TrainingState(samples_seen=manifest["samples_seen"], **_read_tensors(path, _FILES))
+    tensors = _read_tensors(path, _FILES)
+    return TrainingState(manifest["samples_seen"], tensors["unet"], tensors["averages"], tensors["optimizer"])
 
 
 def read_averages(path: Path) -> dict[str, Tensor]:
@@ -236,7 +240,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
         digest = manifest.pop("sha256")
         names = set(manifest["files"])
-        known = names == {f"{name}.safetensors" for name in _FILES} or all(map(SHARD.fullmatch, names))
+        known = names == {f"{name}.safetensors" for name in _FILES} or all(map(_SHARD.fullmatch, names))
         whole = digest == value_digest(manifest) and bool(names) and known
     except FileNotFoundError as error:
         raise _torn(path, f"{_MANIFEST} is missing") from error

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trainer.checkpoint import Identity, TrainingState, save_checkpoint
 from trainer.ranks import Ranks
-from trainer.sharded_checkpoint import ShardWriter, is_sharded
+from trainer.sharded_checkpoint import ShardWriter
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 """The one process of a run without torchrun."""
@@ -52,7 +52,7 @@ class CheckpointWriter:
             OSError, CheckpointError: the checkpoint before it could not be written.
         """
         self.wait()
-        if is_sharded(state.unet) and self._shards is None:
+        if state.is_sharded and self._shards is None:
             self._shards = ShardWriter(self._timeout)
         shards = self._shards
         if shards is None and not self._ranks.is_first:

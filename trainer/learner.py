@@ -1,21 +1,22 @@
 """The networks in training: forward, backward, update, and the state that a checkpoint holds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from trainer.batches import Batch
 from trainer.checkpoint import TrainingState, check_tensors
 from trainer.config import TrainingConfig
 from trainer.diffusion import WeightAverage, add_noise, noise_losses, signal_levels
+from trainer.layout import Layout, WholeLayout
 from trainer.models import Models
 from trainer.ranks import Ranks
+from trainer.sharded_layout import ShardedLayout
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -29,7 +30,7 @@ class Learner:
         self._ranks = ranks
         self._levels = signal_levels().to(ranks.device)
         self._empty: Tensor | None = None
-        self._is_sharded = config.parallel == "fsdp" and ranks.size > 1
+        self._layout: Layout = WholeLayout()
         self._unet: Any = self._prepare(models.unet)
         self._weights: dict[str, Tensor] = dict(models.unet.named_parameters())
         self._optimizer = torch.optim.AdamW(
@@ -40,7 +41,7 @@ class Learner:
             weight_decay=config.weight_decay,
             fused=config.fused_optimizer or None,
         )
-        self._average = WeightAverage(_local(self._weights), config.ema_decay)
+        self._average = WeightAverage(self._local_weights(), config.ema_decay)
 
     def _prepare(self, unet: Any) -> Any:
         """The UNet as it is called in training: options applied, wrapped or sharded over the ranks."""
@@ -51,12 +52,12 @@ class Learner:
                 network.to(memory_format=torch.channels_last)
         if self._config.activation_checkpointing:
             unet.enable_gradient_checkpointing()
-        if self._is_sharded:
-            _shard(unet, self._ranks)
+        if self._config.parallel == "fsdp" and self._ranks.size > 1:
+            self._layout = ShardedLayout(unet, self._ranks)
         if self._config.compile != "off":
             unet.compile(mode=self._config.compile)
             autoencoder.encoder.compile(mode=self._config.compile)  # of rows drawn anew: more work than the UNet's
-        if self._ranks.size > 1 and not self._is_sharded:
+        if self._ranks.size > 1 and not self._layout.is_sharded:
             return DistributedDataParallel(unet)
         return unet
 
@@ -122,13 +123,13 @@ class Learner:
     def clip(self) -> Tensor:
         """Scale the gradient down to ``max_grad_norm`` where that is set; returns its norm before."""
         limit = self._config.max_grad_norm or float("inf")
-        return _whole(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
+        return self._layout.whole(torch.nn.utils.clip_grad_norm_(self._weights.values(), limit))
 
     def update(self, step: int) -> None:
         """One optimizer step, number ``step`` from 1, then the moving average."""
         self._optimizer.step()
         self.forget_gradient()
-        self._average.update(_local(self._weights), step)
+        self._average.update(self._local_weights(), step)
 
     def forget_gradient(self) -> None:
         """Leave a step out: weights, optimizer and moving average stay as they are."""
@@ -136,7 +137,7 @@ class Learner:
 
     def averages(self) -> dict[str, Tensor]:
         """Moving average of the weights, by parameter. All ranks must call it."""
-        return {name: _whole(self._as_weight(name, average)) for name, average in self._average.averages.items()}
+        return {name: self._layout.whole(average) for name, average in self._averages().items()}
 
     @contextmanager
     def averaged(self) -> Iterator[Models]:
@@ -144,7 +145,7 @@ class Learner:
         own = {name: weight.detach().clone() for name, weight in self._weights.items()}
         try:
             with torch.no_grad():
-                for name, weight in _local(self._weights).items():
+                for name, weight in self._local_weights().items():
                     weight.copy_(self._average.averages[name])
             yield self.models
         finally:
@@ -160,8 +161,7 @@ class Learner:
             if weight in self._optimizer.state  # none before the first update that was not left out
             for moment in _MOMENTS
         }
-        averages = {name: self._as_weight(name, average) for name, average in self._average.averages.items()}
-        return TrainingState(samples_seen, self._weights, averages, moments)
+        return TrainingState(samples_seen, self._weights, self._averages(), moments, self._layout.is_sharded)
 
     @torch.no_grad()
     def restore(self, state: TrainingState, path: Path) -> None:
@@ -174,30 +174,29 @@ class Learner:
             check_tensors(path, found, self._weights)
         averages = {}
         for name, weight in self._weights.items():
-            weight.copy_(_like(state.unet[name], weight))
-            averages[name] = _local_part(_like(state.averages[name], weight))
+            weight.copy_(self._layout.like(state.unet[name], weight))
+            averages[name] = self._layout.local(self._layout.like(state.averages[name], weight))
             if f"{name}/step" not in state.optimizer:
                 continue
             moments = {moment: state.optimizer[f"{name}/{moment}"] for moment in _MOMENTS}
             # AdamW counts steps on the CPU, the fused one beside the weights.
             place = weight.device if self._config.fused_optimizer else torch.device("cpu")
             self._optimizer.state[weight] = {
-                moment: value.to(place) if moment == "step" else _like(value, weight)
+                moment: value.to(place) if moment == "step" else self._layout.like(value, weight)
                 for moment, value in moments.items()
             }
         self._average.load(averages)
 
-    def _as_weight(self, name: str, part: Tensor) -> Tensor:
-        """A tensor of which this rank has ``part``, cut as the weight of that name is."""
-        weight = self._weights[name]
-        if not isinstance(weight, DTensor):
-            return part
-        shape, stride = weight.shape, weight.stride()
-        return DTensor.from_local(part, weight.device_mesh, weight.placements, shape=shape, stride=stride)
+    def _local_weights(self) -> dict[str, Tensor]:
+        return {name: self._layout.local(weight) for name, weight in self._weights.items()}
+
+    def _averages(self) -> dict[str, Tensor]:
+        """The moving average, laid out as the weights are."""
+        return {n: self._layout.as_weight(average, self._weights[n]) for n, average in self._average.averages.items()}
 
     def _local_gradient(self, is_last: bool) -> AbstractContextManager[None]:
         """Ranks exchange gradients once per step, with its last micro-batch."""
-        if self._is_sharded:
+        if self._layout.is_sharded:
             self._unet.set_requires_gradient_sync(is_last)
             return nullcontext()
         if self._ranks.size == 1 or is_last:
@@ -209,39 +208,6 @@ class Learner:
         if self._config.precision == "float32":
             return nullcontext()
         return torch.autocast(self._ranks.device.type, dtype=torch.bfloat16)
-
-
-def _shard(unet: Any, ranks: Ranks) -> None:
-    """Cut weights, gradients and optimizer state into equal parts, block by block (PyTorch's FSDP2)."""
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
-    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
-    for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
-        fully_shard(block, mesh=mesh)
-    fully_shard(unet, mesh=mesh)
-
-
-def _local(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: _local_part(tensor) for name, tensor in tensors.items()}
-
-
-def _local_part(tensor: Tensor) -> Tensor:
-    """This rank's part of a sharded tensor; else the tensor."""
-    return tensor.to_local().detach() if isinstance(tensor, DTensor) else tensor
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """All parts of a sharded tensor together; else the tensor. All ranks must call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def _like(tensor: Tensor, weight: Tensor) -> Tensor:
-    """A whole tensor, on the device of ``weight`` and cut as it is."""
-    moved = tensor.to(weight.device)
-    if not isinstance(weight, DTensor):
-        return moved
-    return distribute_tensor(moved, weight.device_mesh, weight.placements)
 
 
 def _scale(images: Tensor) -> Tensor:

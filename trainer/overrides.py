@@ -32,7 +32,8 @@ def override(options: Options, assignments: Iterable[str], prefix: str = "") -> 
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
-            raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set {next(iter(kinds))}=VALUE")
+            known = next(iter(difflib.get_close_matches(assignment, kinds, n=1)), next(iter(kinds)))
+            raise ConfigError(f"--set takes field=value, got {assignment!r}: write --set {known}=VALUE")
         name = name.strip()
         value = _parse(kinds, name, text.strip())
         changes[name.removeprefix(prefix)] = value

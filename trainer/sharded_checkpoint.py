@@ -6,7 +6,6 @@ in each file's header where its parts lie in the whole tensors. No rank ever hol
 """
 
 import json
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -25,9 +24,6 @@ from torch.distributed.tensor import DTensor
 
 from catalog.errors import CheckpointError
 
-SHARD = re.compile(r"shard-\d{5}-model-0000[123]-of-00003\.safetensors")
-"""Names of the files."""
-
 
 class ShardWriter:
     """Writes what all ranks have together. Each of its calls must be made by every rank, in the same order."""
@@ -38,7 +34,7 @@ class ShardWriter:
         Args:
             timeout: seconds that a rank waits for the others.
         """
-        self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
+        self._group: Any = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
         self._mesh = init_device_mesh("cpu", (dist.get_world_size(),))
 
     def copy(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -98,11 +94,6 @@ def _sort_header(path: Path) -> None:
         assert len(data) == length, "the same entries in another order"
         file.seek(8)
         file.write(data)
-
-
-def is_sharded(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether this rank has parts of them only."""
-    return any(isinstance(tensor, DTensor) for tensor in tensors.values())
 
 
 def _copy(tensor: Tensor, mesh: DeviceMesh) -> Tensor:

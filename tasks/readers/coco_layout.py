@@ -13,7 +13,7 @@ _SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "validation
 def find_annotations(kind: str, root: Path | None, name: str | None) -> Path:
     """The annotation file that the option names. Raises SourceError for a wrong folder or name."""
     if root is None or not root.is_dir():
-        raise SourceError(f"Reader {kind} needs an existing folder as its root; got {root}.")
+        raise SourceError(f"Reader {kind} needs an existing folder as its root; got {root or 'none'}.")
     if name is not None and (root / name).is_file():
         return root / name
     found = [*sorted(root.glob("*.json")), *sorted(root.glob("annotations/*.json"))]

@@ -21,7 +21,7 @@ def require_folder(kind: str, root: Path | None, what: str) -> Path:
         SourceError: none given, or no folder.
     """
     if root is None or not root.is_dir():
-        raise SourceError(f"Reader {kind} needs {what} as its root, an existing folder; got {root}.")
+        raise SourceError(f"Reader {kind} needs {what} as its root, an existing folder; got {root or 'none'}.")
     return root
 
 

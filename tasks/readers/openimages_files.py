@@ -64,7 +64,7 @@ class Files:
 def find_files(root: Path | None, split: str, with_masks: bool) -> Files:
     """The tables of a split. Raises SourceError that names every one missing and where it was looked for."""
     if root is None or not root.is_dir():
-        raise SourceError(f"Reader openimages needs an existing folder as its root; got {root}.")
+        raise SourceError(f"Reader openimages needs an existing folder as its root; got {root or 'none'}.")
     found: dict[str, Path] = {}
     missing = []
     for what, templates in _TABLES.items():

@@ -46,7 +46,7 @@ class Sa1bReader(FileReader):
     def read(self) -> Iterator[SourceImage]:
         """Every record. Raises SourceError for a wrong folder, or an archive that is cut short."""
         if self.root is None or not self.root.is_dir():
-            raise SourceError(f"Reader sa1b needs an existing folder as its root; got {self.root}.")
+            raise SourceError(f"Reader sa1b needs an existing folder as its root; got {self.root or 'none'}.")
         wanted, other = (".tar", ".json") if self.options["packed"] else (".json", ".tar")
         files = walk_files(self.root, wanted)
         first = next(files, None)

@@ -105,6 +105,7 @@ def test_how_samples_are_drawn_is_set_by_dotted_names_and_saved() -> None:
         ("render.colors=none", "colors must be one of"),
         ("render.referent=kept", "referent must be one of corrected, official"),
         ("render.size=64", "must name a field"),
+        ("num_steps", "write --set num_steps=VALUE"),
     ],
 )
 def test_a_wrong_override_is_one_sentence(assignment: str, sentence: str) -> None:
