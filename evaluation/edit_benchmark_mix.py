@@ -4,6 +4,7 @@ Whoever has answered decides: class and target caption are theirs. The rows lie 
 where `python -m evaluation run --benchmark KEY` looks; the mix's digest stands in every metric row.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from catalog.digests import file_digest, value_digest
 from catalog.edit_benchmarks import CLASSES, Settled, candidates_path, read_candidates, read_confirmations, settle
 from catalog.errors import ConfigError
-from catalog.parquet_streams import mix_digest, write_stream
+from catalog.parquet_streams import mix_digest, reading_mix, write_stream
 from catalog.roots import share_roots
 from catalog.schema import MIX
+from catalog.store import METADATA_KEY
 from catalog.workspace import Workspace
 from evaluation.benchmarks import benchmark_mix, find_benchmark
 
@@ -107,6 +110,18 @@ def finish(
         confirmed_by=confirmed_by,
         num_people=len(people),
     )
+
+
+def read_confirmed_by(mix: Path) -> str | None:
+    """Who confirmed the samples of an edit benchmark's mix; None of any other mix.
+
+    Raises:
+        MixError: torn.
+    """
+    with reading_mix(mix):
+        footer = (pq.read_schema(mix).metadata or {}).get(METADATA_KEY, b"{}")
+    found: str | None = json.loads(footer).get("confirmed_by")
+    return found
 
 
 def _as_proposed(candidates: Sequence[Row]) -> dict[str, Settled]:

@@ -4,6 +4,7 @@ Values stand as the paper prints them: shares in percent, CLIP-Sim as 100 times 
 bound in parentheses. Sweeps (``giou@50px``) are left to ``metrics.parquet``.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,14 @@ def caption(rows: Sequence[Row]) -> str:
     return (
         f"checkpoint {listed('checkpoint_sha256', 12)}; data {listed('mix_sha256', 12)}; "
         f"seed {listed('seed', None)}; code {listed('code_version', None)}. "
-        "Shares in percent, cosines times 100; intervals: bootstrap over source images."
+        "Shares in percent, cosines times 100; intervals: bootstrap over source images." + _unconfirmed(rows)
     )
+
+
+def _unconfirmed(rows: Sequence[Row]) -> str:
+    """What must be said of edits that nobody has looked at."""
+    by_rule = any(json.loads(row["config"]).get("confirmed_by") == "rule" for row in rows if row.get("config"))
+    return " EDITS SORTED BY RULE ALONE: nobody has confirmed them." if by_rule else ""
 
 
 def markdown(lines: Sequence[Mapping[str, str]], text: str) -> str:

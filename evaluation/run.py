@@ -35,6 +35,7 @@ from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, read_paper_benchmark, render_cases
 from evaluation.code_version import code_version
 from evaluation.decoders import ColorDecoder, Decoder
+from evaluation.edit_benchmark_mix import read_confirmed_by
 from evaluation.helper_models import HelperModels
 from evaluation.measured import Measure, Metric
 from evaluation.measures import make_measure
@@ -134,7 +135,9 @@ def evaluate(
         BackendError: a helper model has no answer for a prediction.
     """
     if not mix.is_file():
-        maker = "`python -m catalog mix`" if benchmark is None else "flow evaluate-benchmarks"
+        is_made = benchmark is not None and benchmark.protocol == "edits"
+        flow = "flow build-edit-benchmark" if is_made else "flow evaluate-benchmarks"
+        maker = "`python -m catalog mix`" if benchmark is None else flow
         raise MixError(f"there is no mix at {mix}: make one with {maker}")
     reader = decoder or ColorDecoder(options.render.alpha, options.render.radius)
     config = {
@@ -144,6 +147,8 @@ def evaluate(
         "predictor": dict(predictor.options),
         "backends": helpers.ids(),
     }
+    if (confirmed := read_confirmed_by(mix)) is not None:
+        config["confirmed_by"] = confirmed
     identity = {
         "checkpoint_sha256": predictor.checkpoint_sha256,
         "mix_sha256": mix_digest(mix),

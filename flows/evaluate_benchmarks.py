@@ -68,6 +68,9 @@ def evaluate_benchmarks(
     try:
         _check_request(benchmarks, checkpoint, control, roots)
         for key in benchmarks:
+            if PAPER_BENCHMARKS[key].protocol == "edits":
+                _require_confirmed(workspace, key)
+                continue
             source = _source(Path(profile), key, (roots or {}).get(key), (reader_options or {}).get(key))
             if failure := _build(workspace, profile, key, source, workers, allow_incomplete):
                 return Failed(message=failure)
@@ -94,6 +97,12 @@ def _check_request(
         raise UserError("give a checkpoint or a control, one of them: who is to be measured")
     for key in (*benchmarks, *(roots or {})):
         find_benchmark(key)
+
+
+def _require_confirmed(workspace: Workspace, key: str) -> None:
+    """The edit benchmark is not built from a dataset's files: people have confirmed it."""
+    if not benchmark_mix(workspace.catalog, key).is_file():
+        raise UserError(f"{key} must be made before it is evaluated: run flow build-edit-benchmark with finish=people")
 
 
 def _source(profile: Path, key: str, root: str | None, options: dict[str, Any] | None) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def test_from_proposals_to_a_table_that_people_confirmed(home: Path, capsys: pyt
     assert command_line.run(main, run) == 0
     metrics = pq.read_table(home / "out" / "metrics.parquet").to_pylist()
     assert {row["mix_sha256"] for row in metrics} == {mix_digest(path)}
+    assert "BY RULE" not in (home / "out" / "metrics.md").read_text()
     own = {(row["benchmark"], row["metric"]): row for row in metrics}
     removal = own["edits_1000/object_removal/test", "text_similarity"]
     assert (removal["paper_value"], removal["paper_place"]) == (28.88, "Table 5, page 9")
@@ -116,6 +117,8 @@ def test_a_judge_behind_an_endpoint_joins_the_table(home: Path, tmp_path: Path) 
     assert own["value"] == 7 and own["backend"].startswith("judge=openai@1+model-seer-2")
     assert rows["edits_1000/object_removal/test/over-edit", "judge_keeping"]["value"] < 7
     assert rows["edits_1000/object_removal/test", "judge_unanswered"]["value"] == 0
+    assert json.loads(own["config"])["confirmed_by"] == "rule"
+    assert "EDITS SORTED BY RULE ALONE: nobody has confirmed them." in (tmp_path / "out" / "metrics.md").read_text()
 
 
 def test_a_trial_by_rule_says_so_and_two_runs_are_the_same_bytes(
