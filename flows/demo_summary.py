@@ -95,6 +95,7 @@ def _print_places(console: Console, workspace: Workspace, folder: Path) -> None:
     console.print()
     for name, path in places.items():
         console.print(f"{name:{_NAME_WIDTH}}{path}", highlight=False, soft_wrap=True)
+    console.print(f"{'all of it in a browser':{_NAME_WIDTH}}make dashboard", highlight=False)
 
 
 def _line(console: Console, name: str, value: object, note: str = "") -> None:
