@@ -2,9 +2,9 @@
 
     python -m flows.demo
 
-Starts a local Prefect server and worker (or uses those of ``make server``), runs build-ieiw, build-mix, train and
-evaluate and align (until people choose), each as its own deployment, and prints what came out. What is finished is recognised: a second run
-only checks. Nothing is left running, however it ends.
+Starts a local Prefect server and worker (or uses those of ``make server``), runs build-ieiw, build-mix, train, evaluate
+and align (until people choose), each as its own deployment, and prints what came out. What is finished is recognised: a
+second run only checks. Nothing is left running, however it ends.
 """
 
 import argparse

@@ -119,13 +119,14 @@ ORDER BY bin"""
         for place in places:
             number = bisect_right(starts, place) - 1
             by_shard.setdefault(number, []).append(place - starts[number])
-        parts, views = [], []
+        parts, views = list[str](), list[View]()
         for number, rows in sorted(by_shard.items()):
             listed = ", ".join(str(int(row)) for row in sorted(rows))
-            parts.append(f"{load_question('pair_columns')}FROM pairs_{number}\nWHERE file_row_number IN ({listed})")
+            parts.append(f"    SELECT * FROM pairs_{number} WHERE file_row_number IN ({listed})")
             path = shards[number].file(self.root)
             views.append(parquet_view(f"pairs_{number}", [path], PAIRS, with_rows=True))
-        return Question("\nUNION ALL\n".join(parts), tuple(views))
+        union = "\n    UNION ALL\n".join(parts)
+        return Question(f"{load_question('pair_columns')}FROM (\n{union}\n)", tuple(views))
 
 
 _VERDICT = "SELECT file_row_number, pair_id, condition, score, value, threshold"

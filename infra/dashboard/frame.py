@@ -79,18 +79,19 @@ def answer(question: Question, *, corner: bool = True) -> Rows:
 
 def begin(title: str, subtitle: str) -> None:
     """The head of a page."""
-    st.session_state["_asked"] = []
+    st.session_state["_asked"], st.session_state["_corners"] = [], 0
     st.title(title, anchor=False)
     st.caption(subtitle)
 
 
 def sql_corner(label: str = "Show SQL") -> None:
-    """Every statement behind the numbers above, since the last corner."""
+    """Every statement behind the numbers above, since the last corner; sent to the browser only when asked for."""
     asked: list[Question] = st.session_state.get("_asked", [])
     st.session_state["_asked"] = []
     if not asked:
         return
-    with st.expander(label, icon=":material/database:"):
+    st.session_state["_corners"] = place = st.session_state.get("_corners", 0) + 1
+    if st.toggle(label, key=f"sql_{place}"):
         st.caption("Each number above is an answer to one of these; DuckDB on this machine gives the same.")
         for question in asked:
             st.code(question.statement(), language="sql", wrap_lines=True)

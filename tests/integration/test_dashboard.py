@@ -4,10 +4,8 @@ Skipped only where no Chromium is on the PATH (`apt-get install chromium`; nothi
 """
 
 import json
-import os
 import re
 import shutil
-import signal
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +110,7 @@ def test_every_page_shows_its_tables_at_both_widths(site, open_page):
         "training": "Sample pictures",
         "evaluation": "Best and worst",
         "choose": "Give your name first",
+        "confirm": "nothing to confirm yet",
         "runs": "Flow runs",
     }
     page = open_page(url)
@@ -135,7 +134,8 @@ def test_survival_is_what_decide_says_and_sql_gives(site, open_page):
         expect(line.locator(".number")).to_have_text(f"{stage.remaining:,}")
         expect(line.locator(".note")).to_have_text(f"−{stage.removed:,}")
     page.get_by_text("Show SQL").first.click()
-    statements = page.locator('[data-testid="stExpanderDetails"] code').all_inner_texts()
+    see(page, "coalesce(bool_or(score IS NOT NULL), false) AS by_policy")
+    statements = page.locator('[data-testid="stCode"] code').all_inner_texts()
     removed = _run_statement(next(one for one in statements if "by_policy" in one))
     assert {row[0]: row[2] for row in removed if row[0]} == {
         stage.name: stage.removed for stage in decision.waterfall[1:] if stage.removed
@@ -308,7 +308,7 @@ def test_text_is_readable_in_the_dark(site, open_page):
 def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp_path):
     whole, home = site[0], tmp_path / "home"
     home.mkdir()
-    with dashboard(home) as (url, pid):
+    with dashboard(home) as (url, _):
         page = open_page(f"{url}/data")
         see(page, "Nothing has been built here yet")
         see(page, "make demo")
@@ -345,7 +345,7 @@ def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp
         page.goto(f"{url}/evaluation")
         see(page, "An evaluation cannot be read")
         assert page.get_by_text("Traceback").count() == 0
-        os.kill(pid, signal.SIGTERM)
+        page.close()  # before the server goes
 
 
 def _cut(path: Path) -> None:
