@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from catalog.cleaning import remove_generated
 from catalog.edit_benchmarks import (
     CANDIDATES,
     candidates_path,
@@ -174,3 +175,10 @@ def test_files_that_are_not_right_are_one_sentence(workspace: Workspace, tmp_pat
     candidates_path(workspace, NAME).write_bytes(b"PAR1 torn")
     with pytest.raises(ShardError, match="is torn or not Parquet"):
         read_candidates(workspace, NAME)
+
+
+def test_cleaning_leaves_what_people_said(workspace: Workspace) -> None:
+    say(workspace, 0, REMOVAL, "anna")
+    workspace.runs.mkdir()
+    assert remove_generated(workspace) == [workspace.runs]
+    assert states(workspace)["pair-0"] == ("confirmed", REMOVAL)
