@@ -45,17 +45,18 @@ def ablate(
         "infra/studies/instructions.toml"
     ),
     scale: Annotated[str, Field(description="One of the study's.")] = "demo",
-    seeds: Annotated[list[int] | None, Field(description="Instead of the study's own.")] = None,
+    seeds: Annotated[list[int] | None, Field(description="Run these alone; the report has the study's, too.")] = None,
     num_processes: Annotated[int, Field(ge=1, le=1024, description="Ranks of each training.")] = 1,
 ) -> State[Any]:
     """Mix, train and evaluate each arm with each seed, then compare."""
     workspace = Workspace.default()
     try:
         plan = Study.read(Path(study), scale)
-        plan = plan if seeds is None else replace(plan, seeds=tuple(seeds))
         for tasks in {plan.vision_tasks, *(arm.vision_tasks for arm in plan.arms)}:
             _mix(workspace, plan, tasks)
-        run_arms(workspace, plan, _Trainer(num_processes), _evaluate, get_run_logger().error)
+        now = replace(plan, seeds=tuple(seeds or plan.seeds))
+        run_arms(workspace, now, _Trainer(num_processes), _evaluate, get_run_logger().error)
+        plan = replace(plan, seeds=tuple(sorted({*plan.seeds, *now.seeds})))
         report = read_study(workspace, plan)
         output = workspace.runs / f"study-{plan.name}-{scale}"
         write_study_report(report, output)

@@ -266,7 +266,7 @@ def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
     (folder,) = server.workspace.runs.glob("human_alignment-tiny-people-*")
     assert "29.6" in (folder / "alignment.md").read_text()
     assert len(json.loads((folder / "curve" / "curve.json").read_text())["points"]) == 2
-    assert {"alignment", "training-loss", "mix-rows"} <= artifact_keys(server, run)
+    assert "alignment" in artifact_keys(server, run)
 
 
 def test_benchmarks_go_from_a_datasets_files_to_a_table_beside_the_papers(server, tmp_path):
