@@ -14,6 +14,7 @@ from typing import Any, Literal
 from catalog.errors import ConfigError
 from catalog.schema import SPLITS, VISION_TASKS
 from evaluation.metric_names import METRICS_OF, TURN_METRICS, UNITS
+from evaluation.paper_values import EDITING, ENHANCEMENT, KEYPOINTS, REFERRING, SEMANTIC
 
 Protocol = Literal["crops", "people", "referring", "semantic", "tiles", "edits", "turns", "sessions"]
 """How a benchmark's rows are asked and what is measured.
@@ -94,50 +95,6 @@ class Benchmark:
 _NO_TARGET_PIXELS = 50
 """Of gRefCOCO, the one benchmark with expressions that mean nothing. The paper states no rule."""
 
-_KEYPOINTS = {
-    "coco_val2017": ("COCO val2017", 71.2),
-    "humanart_val": ("HumanArt val", 51.4),
-    "ap10k_val": ("AP-10K", 15.9),
-}
-
-_REFERRING = {
-    "grefcoco_val": ("gRefCOCO val", 67.36),
-    "refcoco_val": ("RefCOCO val", 61.74),
-    "refcoco_testA": ("RefCOCO testA", 65.20),
-    "refcoco_testB": ("RefCOCO testB", 60.17),
-    "refcocoplus_val": ("RefCOCO+ val", 46.57),
-    "refcocoplus_testA": ("RefCOCO+ testA", 52.32),
-    "refcocoplus_testB": ("RefCOCO+ testB", 39.04),
-    "gref_umd_val": ("G-Ref val (UMD)", 51.17),
-    "gref_umd_test": ("G-Ref test (UMD)", 52.02),
-    "gref_google_val": ("G-Ref val (Google)", 52.18),
-    "refclef_val": ("RefClef val", 49.58),
-    "refclef_testA": ("RefClef testA", 54.73),
-    "refclef_testB": ("RefClef testB", 54.82),
-    "refclef_testC": ("RefClef testC", 40.34),
-}
-
-_SEMANTIC = {
-    "ade847_val": ("ADE-847", 19.68),
-    "pc459_val": ("PC-459", 28.29),
-    "ade150_val": ("ADE-150", 33.62),
-    "pc59_val": ("PC-59", 59.00),
-    "voc_val": ("VOC", 72.55),
-    "cocostuff_val": ("COCO-Stuff", 53.17),
-}
-
-_EDITING = {  # edit type: CLIP-Sim, aesthetic score
-    "object_replacement": (30.19, 4.90),
-    "object_removal": (28.88, 4.65),
-    "object_addition": (30.39, 4.87),
-}
-
-_ENHANCEMENT = {  # PSNR, and its bound by the autoencoder
-    "gopro_test": ("GoPro deblur", "deblurring", 23.58, 29.54),
-    "sidd_val": ("SIDD denoise", "denoising", 34.26, 36.56),
-    "clwd_test": ("CLWD watermark removal", "watermark_removal", 23.60, 24.80),
-}
-
 _MAGICBRUSH: tuple[tuple[str, str, Protocol], ...] = (
     ("magicbrush_test", "MagicBrush test, single-turn", "turns"),
     ("magicbrush_sessions_test", "MagicBrush test, multi-turn", "sessions"),
@@ -146,7 +103,7 @@ _MAGICBRUSH: tuple[tuple[str, str, Protocol], ...] = (
 
 
 def _paper() -> Iterator[PaperBenchmark]:
-    for key, (name, value) in _KEYPOINTS.items():
+    for key, (name, value) in KEYPOINTS.items():
         yield PaperBenchmark(
             key=key,
             name=name,
@@ -157,7 +114,7 @@ def _paper() -> Iterator[PaperBenchmark]:
             page=6,
             paper=((None, "ap", "%", value, None),),
         )
-    for key, (name, value) in _REFERRING.items():
+    for key, (name, value) in REFERRING.items():
         yield PaperBenchmark(
             key=key,
             name=name,
@@ -169,7 +126,7 @@ def _paper() -> Iterator[PaperBenchmark]:
             page=8,
             paper=((None, "ciou", "%", value, None),),
         )
-    for key, (name, value) in _SEMANTIC.items():
+    for key, (name, value) in SEMANTIC.items():
         yield PaperBenchmark(
             key=key,
             name=name,
@@ -182,7 +139,7 @@ def _paper() -> Iterator[PaperBenchmark]:
         )
     printed = [
         (edit_type, metric, unit, value, None)
-        for edit_type, values in _EDITING.items()
+        for edit_type, values in EDITING.items()
         for metric, unit, value in zip(("text_similarity", "aesthetic"), ("100 x cosine", "score"), values, strict=True)
     ]
     yield PaperBenchmark(
@@ -195,7 +152,7 @@ def _paper() -> Iterator[PaperBenchmark]:
         page=9,
         paper=tuple(printed),
     )
-    for key, (name, edit_type, value, bound) in _ENHANCEMENT.items():
+    for key, (name, edit_type, value, bound) in ENHANCEMENT.items():
         yield PaperBenchmark(
             key=key,
             name=name,

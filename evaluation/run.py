@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from catalog.digests import canonical_json, value_digest
 from catalog.durable import sweep, write_file
-from catalog.errors import ConfigError, MixError, PredictionError
+from catalog.errors import ConfigError, MixError
 from catalog.parquet_streams import mix_digest, write_stream
 from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
@@ -39,7 +39,7 @@ from evaluation.edit_benchmark_mix import read_confirmed_by
 from evaluation.helper_models import HelperModels
 from evaluation.measured import Measure, Metric
 from evaluation.measures import make_measure
-from evaluation.metric_names import JUDGE_METRICS, unit_of
+from evaluation.metric_rows import check_complete, metric_row
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import (
@@ -236,14 +236,14 @@ class _Runner:
         for batch in batches(self._cases(name, held_out), self._options.batch_size):
             self._observe(name, batch, measure, controls)
         metrics = measure.metrics()
-        _check_complete(name, metrics, controls["oracle"].metrics())
+        check_complete(name, metrics, controls["oracle"].metrics())
         if self._left_out:
             metrics.append(Metric("rows_left_out", float(self._left_out), len(held_out)))
         for metric in metrics:
-            yield {**_row(name, vision_task, metric), **self._printed(edit_type, metric.name)}
+            yield {**metric_row(name, vision_task, metric), **self._printed(edit_type, metric.name)}
         for control, control_measure in controls.items():
             for metric in control_measure.metrics():
-                yield {**_row(f"{name}/{control}", vision_task, metric), "checkpoint_sha256": None}
+                yield {**metric_row(f"{name}/{control}", vision_task, metric), "checkpoint_sha256": None}
 
     def _make_measure(self, vision_task: str) -> Measure:
         rule = self._options.no_target_pixels
@@ -290,28 +290,3 @@ class _Runner:
             return predict(predictor, samples, self._options.seed)
 
         return predict_sessions(answer, [[*case.earlier, case.sample] for case in batch])
-
-
-def _check_complete(benchmark: str, metrics: Sequence[Metric], oracle: Sequence[Metric]) -> None:
-    """Predictions and targets must be measurable on the same samples: a mean over fewer is another number."""
-    for metric, best in zip(metrics, oracle, strict=True):
-        # What a judge leaves unanswered is measured and bounded by its measure.
-        if metric.num_samples != best.num_samples and metric.name not in JUDGE_METRICS:
-            raise PredictionError(
-                f"{benchmark}: {metric.name} must be measured on all {best.num_samples} samples. Got "
-                f"{metric.num_samples}: {metric.backend} has no number for some predictions"
-            )
-
-
-def _row(benchmark: str, vision_task: str, metric: Metric) -> Row:
-    return {
-        "benchmark": benchmark,
-        "metric": metric.name,
-        "value": metric.value,
-        "low": None if metric.interval is None else metric.interval[0],
-        "high": None if metric.interval is None else metric.interval[1],
-        "num_samples": metric.num_samples,
-        "vision_task": vision_task,
-        "unit": unit_of(metric.name),
-        "backend": metric.backend,
-    }
