@@ -35,8 +35,8 @@ def make_workspace(folder: Path) -> Workspace:
     """Build, decision, mix, training run, two evaluations and an alignment set, as small as they can be."""
     workspace = Workspace(folder / "home")
     sources = [
-        {"dataset": "sample", "reader": "sample", "options": {"limit": 2}},
-        {"dataset": "synthetic", "reader": "synthetic", "options": {"count": 6, "seed": 1, "size": 128}},
+        {"dataset": "sample", "reader": "sample", "options": {"limit": 1}},
+        {"dataset": "synthetic", "reader": "synthetic", "options": {"count": 5, "seed": 1, "size": 128}},
         {"dataset": "pairs", "reader": "edit_pairs", "root": str(_write_hostile_pair(folder / "pairs"))},
     ]
     overrides = {"images_per_shard": 5, "backends.inpainter": "opencv", "source": sources, "split.val": 0.4}

@@ -304,46 +304,47 @@ def test_text_is_readable_in_the_dark(site, open_page):
 
 
 def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp_path):
-    whole, home = site[0], tmp_path / "home"
-    home.mkdir()
-    with dashboard(home) as (url, _):
-        page = open_page(f"{url}/data")
-        see(page, "Nothing has been built here yet")
-        see(page, "make demo")
-        for name, text in {
-            "mix": "There is no mix yet",
-            "training": "No model has been trained",
-            "evaluation": "Nothing has been evaluated",
-            "choose": "nothing to choose from yet",
-            "runs": "The ledger is empty",
-        }.items():
-            page.goto(f"{url}/{name}")
-            see(page, text)
-        shutil.copytree(whole.catalog / "tables", home / "catalog" / "tables")  # no manifest: the build is under way
-        page.goto(f"{url}/data")
-        see(page, "A build is under way, or was stopped")
-        shutil.copytree(whole.catalog / "manifests", home / "catalog" / "manifests")
-        shutil.copytree(whole.runs, home / "runs")
-        page.goto(f"{url}/data")
-        see(page, "Survival")
-        workspace = Workspace(home)
-        for path in find_decision(workspace, BUILD, "embedded").paths(workspace, "verdicts"):
-            _cut(path)
-        (home / "catalog" / "mix.parquet").write_bytes(b"PAR1 half")
-        for path in [*home.glob("runs/*/training_log.parquet"), *home.glob("runs/*/evaluation/metrics.parquet")]:
-            _cut(path)
-        (home / "catalog" / "manifests" / "other.json").write_text('{"name": "oth')
-        page.goto(f"{url}/data")
-        see(page, "This cannot be shown")
-        see(page, "A manifest cannot be read")
-        page.goto(f"{url}/mix")
-        see(page, "A file in the catalog cannot be read")
-        page.goto(f"{url}/training")
-        see(page, "cannot be read")
-        page.goto(f"{url}/evaluation")
-        see(page, "An evaluation cannot be read")
-        assert page.get_by_text("Traceback").count() == 0
-        page.close()  # before the server goes
+    """The last test: it takes the workspace apart, puts it back piece by piece, and damages it."""
+    workspace, url = site
+    home, aside = workspace.home, tmp_path / "aside"
+    aside.mkdir()
+    for folder in ("catalog", "data", "runs"):
+        (home / folder).rename(aside / folder)
+    page = open_page(f"{url}/data")
+    see(page, "Nothing has been built here yet")
+    see(page, "make demo")
+    for name, text in {
+        "mix": "There is no mix yet",
+        "training": "No model has been trained",
+        "evaluation": "Nothing has been evaluated",
+        "choose": "nothing to choose from yet",
+        "runs": "The ledger is empty",
+    }.items():
+        page.goto(f"{url}/{name}")
+        see(page, text)
+    shutil.copytree(aside / "catalog" / "tables", home / "catalog" / "tables")  # no manifest: the build is under way
+    page.goto(f"{url}/data")
+    see(page, "A build is under way, or was stopped")
+    shutil.copytree(aside / "catalog" / "manifests", home / "catalog" / "manifests")
+    (aside / "runs").rename(home / "runs")
+    page.goto(f"{url}/data")
+    see(page, "Survival")
+    for path in find_decision(workspace, BUILD, "embedded").paths(workspace, "verdicts"):
+        _cut(path)
+    (home / "catalog" / "mix.parquet").write_bytes(b"PAR1 half")
+    for path in [*home.glob("runs/*/training_log.parquet"), *home.glob("runs/*/evaluation/metrics.parquet")]:
+        _cut(path)
+    (home / "catalog" / "manifests" / "other.json").write_text('{"name": "oth')
+    page.goto(f"{url}/data")
+    see(page, "This cannot be shown")
+    see(page, "A manifest cannot be read")
+    page.goto(f"{url}/mix")
+    see(page, "A file in the catalog cannot be read")
+    page.goto(f"{url}/training")
+    see(page, "cannot be read")
+    page.goto(f"{url}/evaluation")
+    see(page, "An evaluation cannot be read")
+    assert page.get_by_text("Traceback").count() == 0
 
 
 def _cut(path: Path) -> None:
