@@ -25,23 +25,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from catalog import export_command, reports
+from catalog import export_command, mix_command, reports
 from catalog.cleaning import find_generated, remove_generated
-from catalog.counts import count_build, rows_of_steps
+from catalog.counts import count_build
 from catalog.decisions import Decision, compare, decide, decision_name
 from catalog.duplicates import NEAR_BITS, as_dict, barred_photos, list_barred, read_barred, read_photos
 from catalog.errors import ConfigError, ShardError
 from catalog.explanation import explain
 from catalog.explanation_words import in_words
 from catalog.manifests import list_manifests, read_manifest
-from catalog.mix_plans import MixPlan
-from catalog.mixes import build_mix
 from catalog.outputs import check_output
 from catalog.policies import Policy
 from catalog.policy_diff import diff_policies, find_policy
 from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
 from catalog.roots import parse_roots
-from catalog.run_batches import batch_of_mix
 from catalog.verification import verify
 from catalog.waterfall import write_waterfall
 from catalog.workspace import Workspace
@@ -50,8 +47,6 @@ _BUILD = "build-ieiw"
 _INFRA = Path(__file__).parents[1] / "infra"
 _POLICY = _INFRA / "policies" / "embedded.toml"
 _MAX_RADIUS = 16  # beyond it, most photos look the same
-_OUTPUT_HELP = "the plan (default: catalog/mix.parquet of the workspace); elsewhere it gets a roots.json beside it"
-_WEIGHTS = _INFRA / "mixes" / "demo.toml"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -66,8 +61,8 @@ def main(arguments: Sequence[str]) -> int:
         "duplicates": _duplicates,
         "explain": _explain,
         "export": export_command.run_export,
-        "mix": _mix,
-        "plan": _plan,
+        "mix": mix_command.run_mix,
+        "plan": mix_command.run_plan,
         "revoke": _revoke,
         "stats": _stats,
         "verify": _verify,
@@ -131,21 +126,6 @@ def _decision_values(decision: Decision) -> dict[str, object]:
     }
 
 
-def _mix(options: argparse.Namespace, workspace: Workspace) -> int:
-    output = check_output(options.output or workspace.catalog / "mix.parquet", ".parquet", workspace)
-    policy, plan = Policy.read(options.policy), MixPlan.read(options.weights)
-    builds = options.build or [_BUILD]
-    summary = build_mix(workspace, builds, policy, plan, output, options.threads, options.memory_limit)
-    if options.json:
-        _say(json.dumps(asdict(summary) | {"output": str(output)}, indent=2))
-        return 0
-    _say(f"Mix {plan.name} of {', '.join(builds)}, policy {policy.name} v{policy.version}, seed {plan.seed}\n")
-    _say(reports.mix_table(summary))
-    _say("\n" + reports.table_1(summary))
-    _say(f"\n{summary.num_train} training samples, {summary.num_val} val and {summary.num_test} test rows in {output}")
-    return 0
-
-
 def _duplicates(options: argparse.Namespace, workspace: Workspace) -> int:
     if not 0 <= options.radius <= _MAX_RADIUS:
         raise ConfigError(f"--radius must be from 0 to {_MAX_RADIUS} bits. Got {options.radius}")
@@ -195,31 +175,6 @@ def _verify(options: argparse.Namespace, workspace: Workspace) -> int:
     return 1 if found.problems else 0
 
 
-def _plan(options: argparse.Namespace, workspace: Workspace) -> int:
-    if options.limit < 0:
-        raise ConfigError(f"--limit must be 0 or more. Got {options.limit}")
-    first, last = _steps(options.steps)
-    mix = options.mix or workspace.catalog / "mix.parquet"
-    given: int | None = options.batch
-    rows = rows_of_steps(mix, first, last, batch_of_mix(workspace, mix, options.run) if given is None else given)
-    if options.json:
-        for row in rows:
-            _say(json.dumps(row))
-        return 0
-    shown = rows[: options.limit]
-    _say(reports.text_table(list(rows[0]), [list(row.values()) for row in shown]))
-    if len(shown) < len(rows):
-        _say(f"and {len(rows) - len(shown)} more: raise --limit, or --json for all")
-    return 0
-
-
-def _steps(text: str) -> tuple[int, int]:
-    first, colon, last = text.partition(":")
-    if not (colon and first.isdecimal() and last.isdecimal()):
-        raise ConfigError(f"--steps must be A:B, two whole numbers, B excluded. Got {text!r}")
-    return int(first), int(last)
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m catalog", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -231,10 +186,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     engine.add_argument("--memory-limit", metavar="SIZE", help="such as 4GB, then spill to TMPDIR (default: 80%%)")
     policy = _options("--policy", type=Path, default=_POLICY, help=f"policy file (default: {_shown(_POLICY)})")
 
-    mix = commands.add_parser("mix", parents=[policy, engine, plain], help="write the sampling plan")
-    mix.add_argument("--build", action="append", help=f"a build; give it again for more (default: {_BUILD})")
-    mix.add_argument("--weights", type=Path, default=_WEIGHTS, help=f"mix file (default: {_shown(_WEIGHTS)})")
-    mix.add_argument("--output", type=Path, help=_OUTPUT_HELP)
+    mix_command.add_mix(commands.add_parser("mix", parents=[policy, engine, plain], help="write the sampling plan"))
 
     decision = commands.add_parser("decide", parents=[policy, cores, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
@@ -281,13 +233,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     check.add_argument("--build", help="one manifest (default: all, with mixes and leftovers)")
     check.add_argument("--deep", action="store_true", help="also read every image and compare its digest")
 
-    plan = commands.add_parser("plan", parents=[plain], help="which rows a training run saw")
-    plan.add_argument("--steps", required=True, metavar="A:B", help="steps from 0, B excluded: 10000:10100")
-    size = plan.add_mutually_exclusive_group()
-    size.add_argument("--batch", type=int, help="samples per optimizer update (default: as the mix's runs have it)")
-    size.add_argument("--run", metavar="NAME", help="of a run below runs/: its batch, where several differ")
-    plan.add_argument("--mix", type=Path, help="mix file (default: catalog/mix.parquet of the workspace)")
-    plan.add_argument("--limit", type=int, default=50, help="rows to print (default: %(default)s)")
+    mix_command.add_plan(commands.add_parser("plan", parents=[plain], help="which rows a training run saw"))
     return parser.parse_args(arguments)
 
 

@@ -120,6 +120,18 @@ def test_mix_as_json_and_to_another_place(home: Workspace, capsys: pytest.Captur
     assert json.loads(out)["num_train"] == 3
 
 
+def test_mix_names_the_runs_whose_mix_it_replaces(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    make_mix(home, capsys)
+    config = {"global_batch_size": 4, "num_steps": 2, "model": "tiny"}
+    for run_name, sha256 in (("demo", mix_digest(home.catalog / "mix.parquet")), ("other", "0" * 64)):
+        (home.runs / run_name).mkdir(parents=True)
+        saved = json.dumps({"config": config, "mix_sha256": sha256})
+        (home.runs / run_name / "config.json").write_text(saved)
+    assert "replaced" not in make_mix(home, capsys)  # the same mix again
+    (home.home / "mix.toml").write_text(MIX.replace("seed = ", "seed = 1"))
+    assert "replaced the mix that demo trained on: " in make_mix(home, capsys)
+
+
 def test_decide_prints_the_waterfall_and_what_changes(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml")
     assert status == 0
