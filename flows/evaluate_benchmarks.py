@@ -43,7 +43,8 @@ def evaluate_benchmarks(
     benchmarks: Annotated[list[str], Field(min_length=1, description="Names, as `python -m evaluation benchmarks`.")],
     checkpoint: Annotated[str | None, Field(description="Folder of a pipeline; this or control.")] = None,
     control: Annotated[
-        Literal["no-op", "oracle", "shuffled-oracle"] | None, Field(description="A control in a checkpoint's place.")
+        Literal["no-op", "over-edit", "oracle", "shuffled-oracle"] | None,
+        Field(description="A control in a checkpoint's place."),
     ] = None,
     roots: Annotated[
         dict[str, str] | None,
