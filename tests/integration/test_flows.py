@@ -254,14 +254,14 @@ def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
     (home / "grid.toml").write_text(GRID)
     (home / "alignment.toml").write_text(ALIGNMENT.format(grid=home / "grid.toml"))
     asked = {"plan": str(home / "alignment.toml"), "judges": "people", "alignment_set": "tiny"}
-    kind, message = server.wait(server.run("align", **asked))
+    kind, message = server.wait(server.run("align", **asked), seconds=300)
     assert kind == "COMPLETED" and message.startswith("2 of 2 items of tiny have no choice yet")
     alignment = AlignmentSet.read(server.workspace, "tiny")
     assert [len(item.variants) for item in alignment.items.values()] == [2, 2]
     for item_id in alignment.items:
         record(alignment, "Ana", item_id, [1])
     run = server.run("align", **asked)
-    kind, message = server.wait(run)
+    kind, message = server.wait(run, seconds=300)
     assert kind == "COMPLETED" and message.startswith("2 chosen pairs trained 1 epochs"), message
     (folder,) = server.workspace.runs.glob("human_alignment-tiny-people-*")
     assert "29.6" in (folder / "alignment.md").read_text()
