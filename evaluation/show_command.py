@@ -22,7 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     path = options.output / "metrics.parquet"
     if not path.is_file():
         raise UserError(f"{options.output} holds no metrics.parquet: run `python -m evaluation run` first")
-    paths = sorted((options.output / "evaluations").glob("*.parquet")) if options.all else [path]
+    finished = sorted((options.output / "evaluations").glob("*.parquet"))
+    # Beside each lie its best and worst cases (`evaluation.standouts`).
+    paths = [one for one in finished if not one.name.endswith(".cases.parquet")] if options.all else [path]
     for place in paths:
         rows = read_shard(place).to_pylist()
         sys.stdout.write(f"{place}\n{_describe(rows)}\n")
