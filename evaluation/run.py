@@ -7,8 +7,8 @@ harm; above the others nothing can be read.
 
     <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.schema.METRICS`)
     <output>/predictions.png          a few of its predictions beside source and target
-    <output>/evaluations/<key>.*      the same two files of every finished evaluation, and its best and worst cases
-                                      (`evaluation.standouts`)
+    <output>/evaluations/<key>.*      the same two files of every finished evaluation
+    <output>/cases/<key>.*            its best and worst cases (`evaluation.standouts`)
     <output>/predictions/<key>.tar    predicted images, one tar per batch (`evaluation.predictions`)
 
 Rows are a function of (predictor, mix, options, decoder, helper models, code), and so is the key: what is finished is
@@ -162,7 +162,7 @@ def evaluate(
         runner = _Runner(predictor, mix, output / "predictions", helpers, options, progress, benchmark, reader)
         rows = [{**identity, **row} for row in runner.rows()]
         write_file(path.with_suffix(".png"), [prediction_sheet(runner.shown)])
-        runner.standouts.write(path)
+        runner.standouts.write(output / "cases" / path.name)
         table = pa.Table.from_pylist(rows, schema=METRICS)
         write_stream(path, "metrics", METRICS, table.to_batches(), {"split": options.split}, max(1, len(rows)))
     for source, name in ((path, "metrics.parquet"), (path.with_suffix(".png"), "predictions.png")):

@@ -3,8 +3,8 @@
 All tasks are ranked alike: by the mean absolute difference between prediction and target, in levels of 255. That is no
 metric of the paper; it says which answers to look at first.
 
-    <key>.cases.parquet    one row per case: `CASES`
-    <key>.cases.tar        source, target and prediction of those that stand out, as PNG
+    cases/<key>.parquet    one row per case: `CASES`
+    cases/<key>.tar        source, target and prediction of those that stand out, as PNG
 """
 
 from collections.abc import Sequence
@@ -74,9 +74,9 @@ class Standouts:
                 _insert(group, seen, sign)
 
     def write(self, path: Path) -> None:
-        """Write both files for an evaluation's ``<key>.parquet``, whole or not at all, the tar first."""
+        """Write ``path``, a Parquet file, and the tar beside it, each whole or not at all, the tar first."""
         first = {row["benchmark"]: row["place"] for row in reversed(self._rows)}
-        with claim(path.with_suffix(".cases.tar")) as descriptor:
+        with claim(path.with_suffix(".tar")) as descriptor:
             end = 0
             for benchmark, row, standing, rank, seen in self._standing():
                 for name, picture in zip(PICTURES, seen.pictures, strict=True):
@@ -86,10 +86,10 @@ class Standouts:
                     row[name] = {"offset": end + len(header), "length": len(data)}
                     end += len(header) + len(data) + -len(data) % _TAR_BLOCK
             write_all(descriptor, bytes(2 * _TAR_BLOCK))
-            publish(descriptor, path.with_suffix(".cases.tar"))
+            publish(descriptor, path.with_suffix(".tar"))
         rows = [{**row, "place": row["place"] - first[row["benchmark"]]} for row in self._rows]
         table = pa.Table.from_pylist(rows, schema=CASES)
-        write_stream(path.with_suffix(".cases.parquet"), "cases", CASES, table.to_batches(), {}, max(1, len(rows)))
+        write_stream(path, "cases", CASES, table.to_batches(), {}, max(1, len(rows)))
 
     def _standing(self) -> list[tuple[str, dict[str, Any], str, int, _Seen]]:
         """The rows that stand out; where there are few cases, none is both."""

@@ -86,8 +86,6 @@ def find_evaluations(root: Workspace) -> tuple[list[Evaluation], list[str]]:
     for path in sorted(root.runs.glob("**/metrics.parquet")):
         files = [path, *sorted(path.parent.glob("evaluations/*.parquet"))]
         for file in files:
-            if file.name.endswith(".cases.parquet"):
-                continue
             try:
                 if read_metadata(file).get("table") != "metrics":
                     continue
@@ -200,12 +198,11 @@ def _show_standouts(root: Workspace, shown: list[Evaluation], benchmarks: list[s
 def _cases_of(path: Path) -> Path | None:
     """The cases of an evaluation; of a folder's last one, those of the evaluation with the same rows."""
     if path.parent.name == "evaluations":
-        own = path.with_suffix(".cases.parquet")
+        own = path.parents[1] / "cases" / path.name
         return own if own.is_file() else None
     data = path.read_bytes()
     for other in sorted(path.parent.glob("evaluations/*.parquet")):
-        is_same = not other.name.endswith(".cases.parquet") and other.stat().st_size == len(data)
-        if is_same and other.read_bytes() == data:
+        if other.stat().st_size == len(data) and other.read_bytes() == data:
             return _cases_of(other)
     return None
 

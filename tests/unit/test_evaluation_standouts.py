@@ -23,8 +23,8 @@ def test_best_and_worst_are_those_of_a_plain_sort(tmp_path: Path) -> None:
             cases = [make_case(f"{name}-{one}", target=picture(100), instruction=f"do {one}") for one in part]
             standouts.observe(name, cases, [picture(100 + value) for value in part])
     standouts.write(tmp_path / "key.parquet")
-    rows = pq.read_table(tmp_path / "key.cases.parquet").to_pylist()
-    data = (tmp_path / "key.cases.tar").read_bytes()
+    rows = pq.read_table(tmp_path / "key.parquet").to_pylist()
+    data = (tmp_path / "key.tar").read_bytes()
     for name, values in levels.items():
         own = [row for row in rows if row["benchmark"] == name]
         assert [row["difference"] for row in own] == values and [row["place"] for row in own] == [*range(len(values))]
@@ -44,8 +44,8 @@ def test_a_pair_stands_once_on_each_side_and_bytes_are_the_same_again(tmp_path: 
         cases = [make_case(f"pair-{number % 2}", target=picture(0)) for number in range(6)]
         standouts.observe("people/val", cases, [picture(number) for number in range(6)])
         standouts.write(tmp_path / f"{name}.parquet")
-    rows = pq.read_table(tmp_path / "one.cases.parquet").to_pylist()
+    rows = pq.read_table(tmp_path / "one.parquet").to_pylist()
     standing = {row["difference"]: row["standing"] for row in rows if row["standing"]}
     assert standing == {0.0: "best", 5.0: "worst"}  # of two pairs, one is best and one worst
-    for ending in ("cases.parquet", "cases.tar"):
+    for ending in ("parquet", "tar"):
         assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
