@@ -35,7 +35,7 @@ FORMAT = 1
 
 _NAME = re.compile(r"step-(\d{8,})")
 _FILES = ("unet", "averages", "optimizer")
-_SHARD = re.compile(r"shard-\d{5}-model-0000[123]-of-00003\.safetensors")
+_SHARD = re.compile(r"shard-\d{5}-model-0000[123]-of-0000[123]\.safetensors")
 _MANIFEST = "manifest.json"
 
 

@@ -1,8 +1,9 @@
 """Tensors of a sharded run on disk: each rank writes its own parts, any number of ranks reads them whole.
 
 PyTorch's distributed checkpoint (DCP) with safetensors as its form, so nothing is unpickled from a file:
-``shard-<rank>-model-<k>-of-00003.safetensors`` with k = 1 for the weights, 2 for their moving average, 3 for AdamW, and
-in each file's header where its parts lie in the whole tensors. No rank ever holds more than its share.
+``shard-<rank>-model-<k>-of-00003.safetensors`` with k = 1 for the weights, 2 for their moving average, 3 for AdamW
+(none before its first update), and in each file's header where its parts lie in the whole tensors. Writing gathers
+nothing; reading gives each rank the whole state on its CPU, out of which it takes its share.
 """
 
 import json

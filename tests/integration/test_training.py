@@ -257,11 +257,17 @@ def test_sharded_ranks_learn_the_same_and_change_places_with_whole_ones(
     for ours, theirs in zip(log(output, "loss", "grad_norm"), log(two_ranks, "loss", "grad_norm"), strict=False):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)
-    resumed = Path(shutil.copytree(output, tmp_path / "resumed"))
-    for step in (4, 6):
-        shutil.rmtree(resumed / "checkpoints" / f"step-{step:08d}")
-    (resumed / "finished.json").unlink()
-    assert digests(run(mix, resumed, 2, "parallel=fsdp", "num_steps=6")) == digests(output)
+    # Killed while the second checkpoint is written, they go on from the shards of the first.
+    killed = tmp_path / "killed"
+    process = start(command(mix, killed, 2, "parallel=fsdp", "num_steps=6"), tmp_path)
+    try:
+        wait_for(killed / "checkpoints" / "step-00000002", process)
+        while not list((killed / "checkpoints").glob("step-00000004*")) and process.poll() is None:
+            time.sleep(0.002)
+    finally:
+        kill(process)
+    assert not (killed / "finished.json").exists()
+    assert digests(run(mix, killed, 2, "parallel=fsdp", "num_steps=6")) == digests(output)
     # Each rank has written its parts, which read back whole.
     checkpoint = output / "checkpoints" / "step-00000006"
     assert len(list(checkpoint.glob("shard-*.safetensors"))) == 2 * 3
