@@ -1,14 +1,15 @@
 """Page Choose: people pick the best of what a checkpoint made, blind, for the stage of human alignment."""
 
-from dataclasses import asdict
-from typing import Any
+from typing import get_args
 
 import streamlit as st
 
 from catalog.agreement import measure_agreement
 from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, check_person, list_alignment_sets
-from catalog.choices import find_progress, list_people, read_choices, record
+from catalog.choices import Choice, Progress, find_progress, list_people, read_choices, record
+from catalog.chosen_pairs import Judges, choices_of
 from catalog.command_line import printable
+from catalog.digests import value_digest
 from catalog.errors import UserError
 from infra.dashboard.components import choices, facts, table
 from infra.dashboard.frame import (
@@ -60,7 +61,7 @@ def show() -> None:
     if not name:
         st.caption("Give your name first: answers are kept with it, and the order of the variants is yours.")
         return
-    check_person(name)
+    name = check_person(name)
     progress = find_progress(alignment, name)
     st.progress(progress.num_done / max(1, progress.num_items), f"{progress.num_done} of {progress.num_items} answered")
     if progress.num_stale:
@@ -69,7 +70,7 @@ def show() -> None:
     if item_id is None:
         st.success("You have answered for every item of this set.", icon=":material/done_all:")
     else:
-        _show_item(alignment, alignment.item(item_id), name)
+        _show_item(alignment, alignment.item(item_id), name, progress)
     _show_people(alignment)
 
 
@@ -81,7 +82,14 @@ def _which(alignment: AlignmentSet, open_items: tuple[str, ...]) -> str | None:
     return open_items[0] if open_items else None
 
 
-def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
+def _next_open(alignment: AlignmentSet, progress: Progress, item_id: str) -> str | None:
+    """The first open item after one, else the first before it; None: no other is open."""
+    places = {one: place for place, one in enumerate(alignment.items)}
+    others = [one for one in progress.open_items if one != item_id]
+    return next((one for one in others if places[one] > places[item_id]), others[0] if others else None)
+
+
+def _show_item(alignment: AlignmentSet, item: Item, name: str, progress: Progress) -> None:
     st.subheader("Instruction", anchor=False)
     st.text(printable(item.instruction))
     before = next((one for one in read_choices(alignment, name) if one.item_id == item.item_id), None)
@@ -95,10 +103,13 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
     aspect = item.source_image["width"] / item.source_image["height"]
     chosen = list(before.variants) if before else []
 
-    def keep(picked: list[int]) -> None:
-        _record(alignment, item.item_id, name, picked)
+    following = _next_open(alignment, progress, item.item_id)
 
-    key = f"choices-{alignment.name}-{item.item_id}"
+    def keep(picked: list[int]) -> None:
+        _record(alignment, item.item_id, name, picked, following)
+
+    # Picks that are not saved yet are one person's, of these pictures: whoever comes next starts without them.
+    key = f"choices-{value_digest([alignment.name, item.item_id, item.shown_digest, name])[:32]}"
     choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, keep)
     if "choice_error" in st.session_state:
         tell("The answer was not recorded.", st.session_state.pop("choice_error"), kind="error")
@@ -114,7 +125,13 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
         width="stretch",
     )
     middle.button(
-        "Next open item", icon=":material/skip_next:", on_click=_go, args=(None,), width="stretch", key="next_open"
+        "Next open item",
+        icon=":material/skip_next:",
+        disabled=following is None,
+        on_click=_go,
+        args=(following,),
+        width="stretch",
+        key="next_open",
     )
     right.button(
         "Next item",
@@ -126,13 +143,13 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str) -> None:
     )
 
 
-def _record(alignment: AlignmentSet, item_id: str, name: str, picked: list[int]) -> None:
+def _record(alignment: AlignmentSet, item_id: str, name: str, picked: list[int], following: str | None) -> None:
     try:
         record(alignment, name, item_id, [int(one) for one in picked])
     except (UserError, OSError) as error:
         st.session_state["choice_error"] = str(error)
         return
-    _go(None)
+    _go(following)
 
 
 def _go(item_id: str | None) -> None:
@@ -148,29 +165,37 @@ def _show_people(alignment: AlignmentSet) -> None:
     if not people:
         st.caption("None yet.")
         return
-    answers = read_choices(alignment)
-    counts: dict[str, list[Any]] = {one: [] for one in people}
-    for one in answers:
-        counts[one.person].append(one)
-    rows = [
-        [name, "a person" if people[name] is None else str(people[name]), number(len(given))]
-        + [number(sum(len(one.variants) == picks for one in given)) for picks in range(MAX_PICKS + 1)]
-        for name, given in counts.items()
-    ]
-    columns = [("who", "text"), ("", "text"), ("items", "number"), ("none good", "number")]
-    table([*columns, ("one", "number"), ("two", "number")], rows, key="people")
-    found = asdict(measure_agreement(alignment, answers))
-    facts(
-        [
-            ("Items with two answers or more", number(found["num_items"]), ""),
-            ("Agreement on variants", short(found["alpha_variants"], 3), "Krippendorff's alpha; 0: as by chance"),
-            ("Agreement on sets", short(found["alpha_sets"], 3), "alpha with MASI distance"),
-            ("Overlap", short(found["overlap"], 3), "Jaccard, mean over pairs of people"),
-        ],
-        key="agreement",
-    )
+    for judges in get_args(Judges):
+        of_kind = {name: judge for name, judge in people.items() if (judge is None) == (judges == "people")}
+        if of_kind:
+            _show_kind(alignment, judges, of_kind)
     answer(answers_question(alignment))
     sql_corner()
+
+
+def _show_kind(alignment: AlignmentSet, judges: Judges, people: dict[str, str | None]) -> None:
+    """What people, or simulated judges, have chosen and how far they agree: never the two together."""
+    answers = choices_of(alignment, judges)
+    given: dict[str, list[Choice]] = {one: [] for one in people}
+    for one in answers:
+        given[one.person].append(one)
+    rows = [
+        [name, people[name] or "a person", number(len(chosen))]
+        + [number(sum(len(one.variants) == picks for one in chosen)) for picks in range(MAX_PICKS + 1)]
+        for name, chosen in given.items()
+    ]
+    columns = [(judges, "text"), ("", "text"), ("items", "number"), ("none good", "number")]
+    table([*columns, ("one", "number"), ("two", "number")], rows, key=f"people-{judges}")
+    found = measure_agreement(alignment, answers)
+    facts(
+        [
+            ("Items with two answers or more", number(found.num_items), f"of {judges} alone"),
+            ("Agreement on variants", short(found.alpha_variants, 3), "Krippendorff's alpha; 0: as by chance"),
+            ("Agreement on sets", short(found.alpha_sets, 3), "alpha with MASI distance"),
+            ("Overlap", short(found.overlap, 3), "Jaccard, mean over pairs"),
+        ],
+        key=f"agreement-{judges}",
+    )
 
 
 def answers_question(alignment: AlignmentSet) -> Question:

@@ -94,7 +94,7 @@ def _ask(root: Workspace, name: str, row: Row, who: str) -> None:
     proposed = _NAMES[row["proposed_class"]] if row["proposed_class"] else "left to you"
     st.text(f"By rule: {proposed}\n{printable(row['why'])}")
     st.text(f"Before: {printable(row['source_caption'])}")
-    key = f"caption-{row['proposal']}"
+    key = f"caption-{row['proposal']}-{who}"  # words not sent yet are one person's
     st.text_input("The edited picture in words", value=row["target_caption"], key=key, max_chars=400)
     st.caption("What does the edit do? Keys: 1, 2, 3, and 0 for a sample that is none of these, or bad.")
     for answer in ANSWERS:

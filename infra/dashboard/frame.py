@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from ipaddress import ip_address
 from typing import Any
 
 import streamlit as st
@@ -200,8 +201,18 @@ def short(value: float | None, digits: int = 4) -> str:
 
 
 def person() -> str:
-    """The name under which answers are recorded, as its owner gave it on this page or in the address."""
-    default = os.environ.get("USER", "")
+    """The name under which answers are recorded, as its owner gave it on this page or in the address.
+
+    Proposed is who runs the dashboard, where it listens on this machine alone: elsewhere visitors are others.
+    """
+    default = os.environ.get("USER", "") if _is_loopback(st.get_option("server.address")) else ""
     st.session_state.setdefault("person", st.query_params.get("person", default if default != "root" else ""))
     name: str = st.text_input("Your name", key="person", max_chars=40, bind="query-params", placeholder="who answers")
     return name.strip()
+
+
+def _is_loopback(address: str | None) -> bool:
+    try:
+        return address == "localhost" or ip_address(address or "").is_loopback
+    except ValueError:  # another host's name, or none: all addresses
+        return False
