@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,25 +61,22 @@ def dashboard(home: Path) -> Iterator[tuple[str, int]]:
     server = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
-        url = server.stdout.readline().split(": ", 1)[1].split()[0]
-        _wait(url, server)
-        yield url, server.pid
+        yield _read_url(server, home), server.pid
     finally:
         server.terminate()
         server.wait(20)
 
 
-def _wait(url: str, server: "subprocess.Popen[str]") -> None:
-
-    for _ in range(600):
-        if server.poll() is not None:
-            raise AssertionError(f"the dashboard ended with status {server.returncode}")
-        try:
-            _LOCAL.open(f"{url}/_stcore/health", timeout=5)
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the dashboard does not answer")
+def _read_url(server: "subprocess.Popen[str]", home: Path) -> str:
+    """Where the server listens, which it says once it does: no other can answer there while it is alive."""
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    assert line.startswith(f"dashboard of {home}: http://"), f"status {server.poll()}: {line!r}"
+    url = line.removeprefix(f"dashboard of {home}: ").split()[0]
+    with _LOCAL.open(f"{url}/_stcore/health", timeout=60) as health:
+        assert health.status == 200
+    assert server.poll() is None, f"the dashboard ended with status {server.returncode}"
+    return url
 
 
 def _write_hostile_pair(root: Path) -> Path:

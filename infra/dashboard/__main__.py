@@ -1,6 +1,7 @@
 """Starts the dashboard: ``python -m infra.dashboard``, or ``make dashboard``."""
 
 import argparse
+import errno
 import os
 import socket
 import sys
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve the pages until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m infra.dashboard", description=__doc__)
     parser.add_argument("--home", type=Path, help=f"the workspace (default: ${HOME_VARIABLE}, else this folder)")
-    parser.add_argument("--port", type=int, help=f"default: {DEFAULT_PORT}, or a free one where that is taken")
+    parser.add_argument("--port", type=int, help=f"0: any free one (default: {DEFAULT_PORT}, or 0 if taken)")
     parser.add_argument(
         "--address",
         default="127.0.0.1",
@@ -31,27 +32,38 @@ def main(arguments: Sequence[str]) -> int:
     home = Workspace.default().home
     if not home.is_dir():
         raise ConfigError(f"the workspace must be a folder. Got {home}: name another with --home or {HOME_VARIABLE}")
-    port = _find_port(options.address, options.port)
-    sys.stdout.write(f"dashboard of {home}: http://{options.address}:{port}  (Ctrl-C stops it)\n")
-    sys.stdout.flush()
+    port = find_port(options.address, options.port)
     from infra.dashboard.server import serve  # a mistake above is told before a second of imports
 
-    serve(options.address, port)
+    def announce(served: int) -> None:
+        host = f"[{options.address}]" if ":" in options.address else options.address
+        sys.stdout.write(f"dashboard of {home}: http://{host}:{served}  (Ctrl-C stops it)\n")
+        sys.stdout.flush()
+
+    serve(options.address, port, announce)
     return 0
 
 
-def _find_port(address: str, wanted: int | None) -> int:
-    for port in (wanted,) if wanted else (DEFAULT_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-            except OverflowError as error:
-                raise ConfigError(f"a port is a number up to 65535. Got {port}") from error
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ConfigError(f"port {wanted} of {address} is taken or not ours: choose another with --port")
+def find_port(address: str, wanted: int | None) -> int:
+    """The port to listen at: the wanted one; without one the usual, or 0 (any that is free) where that is taken.
+
+    Raises:
+        ConfigError: the wanted one is no port, or cannot be listened at.
+    """
+    port = DEFAULT_PORT if wanted is None else wanted
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OverflowError as error:
+            raise ConfigError(f"a port is a number from 0 to 65535. Got {port}: choose another with --port") from error
+        except OSError as error:
+            if wanted is None and error.errno == errno.EADDRINUSE:
+                return 0
+            raise ConfigError(
+                f"port {port} of {address} is taken or not ours: choose another with --port, or --address"
+            ) from error
+    return port
 
 
 if __name__ == "__main__":

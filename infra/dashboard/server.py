@@ -1,7 +1,8 @@
 """The web server: Streamlit's own, with a fence around what a browser may do."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ _CONFIG: dict[str, Any] = {
     "client.showErrorLinks": False,
     "client.toolbarMode": "viewer",
     "global.developmentMode": False,
+    "logger.hideWelcomeMessage": True,  # which asks a host elsewhere for our address
     "server.headless": True,
     "server.fileWatcherType": "none",
     "server.enableStaticServing": False,
@@ -73,9 +75,21 @@ def tell_visitor(error: Exception) -> bool:
     return True
 
 
-def serve(address: str, port: int) -> None:
-    """Serve the pages until the process is told to stop."""
+def serve(address: str, port: int, announce: Callable[[int], None]) -> None:
+    """Serve the pages until the process is told to stop.
+
+    Args:
+        address: where to listen.
+        port: 0: any that is free.
+        announce: called with the port once it is ours and is listened at: whoever goes there meets nobody else.
+    """
     for page in PAGES:
         import_module(f"infra.dashboard.{page}_page")  # now, not when the first visitor waits
-    app = App(_SCRIPT, middleware=[Middleware(Fence, pages=PAGES)], on_script_error=tell_visitor)
+
+    @asynccontextmanager
+    async def lifespan(_: App) -> AsyncIterator[None]:
+        announce(st.get_option("server.port"))
+        yield
+
+    app = App(_SCRIPT, lifespan=lifespan, middleware=[Middleware(Fence, pages=PAGES)], on_script_error=tell_visitor)
     app.run(config={**_CONFIG, "server.address": address, "server.port": port})
