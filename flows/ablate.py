@@ -55,9 +55,9 @@ def ablate(
         for tasks in {plan.vision_tasks, *(arm.vision_tasks for arm in plan.arms)}:
             _mix(workspace, plan, tasks)
         now = replace(plan, seeds=tuple(seeds or plan.seeds))
-        run_arms(workspace, now, _Trainer(num_processes), _evaluate, get_run_logger().error)
+        failures = run_arms(workspace, now, _Trainer(num_processes), _evaluate, get_run_logger().error)
         plan = replace(plan, seeds=tuple(sorted({*plan.seeds, *now.seeds})))
-        report = read_study(workspace, plan)
+        report = read_study(workspace, plan, failures)
         output = workspace.runs / f"study-{plan.name}-{scale}"
         write_study_report(report, output)
         publish_picture_report(output, "study", plan.title)
@@ -102,7 +102,7 @@ def run_arms(
     train: Callable[[Path, str, Path, dict[str, Any]], None],
     evaluate: Callable[[list[str]], None],
     log: Callable[[str], None],
-) -> None:
+) -> dict[tuple[str, int], str]:
     """Train and evaluate each arm with each seed, whatever of it is not done.
 
     Args:
@@ -110,16 +110,27 @@ def run_arms(
         study: arms and seeds.
         train: called with mix, recipe, run folder and settings.
         evaluate: called with a command line.
-        log: told of what failed; the report names it as missing.
+        log: told of what failed.
+
+    Returns:
+        (arm, seed) to why it failed: the report names it as missing, with that.
+
+    Raises:
+        UserError: what is measured is not there; nothing was trained.
     """
-    for seed, arm in product(study.seeds, study.arms):
+    runs = list(product(study.seeds, study.arms))
+    commands = [evaluation_command(workspace, study, arm, seed) for seed, arm in runs]
+    failures = {}
+    for (seed, arm), command in zip(runs, commands, strict=True):
         folder = workspace.runs / study.run_name(arm, seed)
         settings = {**study.scale.settings, **arm.settings, "seed": seed}
         try:
             train(workspace.catalog / study.mix_name(arm.vision_tasks), study.scale.recipe, folder, settings)
-            evaluate(evaluation_command(workspace, study, arm, seed))
+            evaluate(command)
         except ChildFailed as error:
+            failures[arm.name, seed] = str(error)
             log(f"{arm.name}, seed {seed}: {error}")
+    return failures
 
 
 class _Trainer:

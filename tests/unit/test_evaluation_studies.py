@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,21 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, ShardError, UserError
 from catalog.mix_plans import MixPlan
-from catalog.parquet_streams import write_stream
+from catalog.parquet_streams import mix_digest, write_stream
 from catalog.schema import METRICS, MIX, VISION_TASKS
 from catalog.workspace import Workspace
+from evaluation.checkpoints import SamplingOptions, checkpoint_digest
 from evaluation.paired_differences import paired_difference
+from evaluation.run import EvaluationOptions
 from evaluation.studies import Study
 from evaluation.study_report import write_study_report
 from evaluation.study_runs import read_study
 from flows.ablate import evaluation_command, restrict, run_arms
 from flows.child_process import ChildFailed
 from trainer.recipes import make_config
+from trainer.run_folder import Finished, RunFolder
 
 INFRA = Path(__file__).resolve().parents[2] / "infra"
 INSTRUCTIONS, JOINT = (INFRA / "studies" / f"{name}.toml" for name in ("instructions", "joint_training"))
@@ -120,34 +124,60 @@ def study() -> Study:
     return Study.read(INSTRUCTIONS, "demo")
 
 
-def leave_run(workspace: Workspace, study: Study, arm: str, seed: int, ap: float | None, **config) -> None:
-    """A run's folder as trainer and evaluation leave it; without ``ap`` it is not evaluated."""
+def leave_run(
+    workspace: Workspace,
+    study: Study,
+    arm: str,
+    seed: int,
+    ap: float | None,
+    shown: Mapping[str, object] | None = None,
+    row: Mapping[str, object] | None = None,
+    **config: object,
+) -> Path:
+    """A run's folder as trainer and evaluation leave it; without ``ap`` it is not evaluated.
+
+    ``shown`` replaces options of the evaluation, ``row`` columns of its rows, ``config`` fields of the training.
+    """
     chosen = next(one for one in study.arms if one.name == arm)
     overrides = {**study.scale.settings, **chosen.settings, "seed": seed, **config}
     resolved = make_config("demo").with_overrides(f"{name}={value}" for name, value in overrides.items())
-    folder = workspace.runs / study.run_name(chosen, seed)
-    folder.mkdir(parents=True)
-    (folder / "finished.json").write_text("{}")
-    (folder / "config.json").write_text(json.dumps({"config": resolved.to_json(), "catalog": "x", "mix_sha256": "y"}))
+    folder = RunFolder(workspace.runs / study.run_name(chosen, seed))
+    folder.pipeline.mkdir(parents=True)
+    (folder.pipeline / "model_index.json").write_text(json.dumps([arm, seed]))
+    mix = workspace.catalog / study.mix_name(chosen.vision_tasks)
+    folder.start(resolved, mix, mix_digest(mix))
+    folder.write_finished(Finished(resolved.num_steps, 960, 1.0, 0.5, 9.0), resolved, mix_digest(mix))
     if ap is None:
-        return
-    (folder / "evaluation").mkdir()
-    shown = {"render": {"wording": resolved.render.wording, "colors": resolved.render.colors}, "size": 64}
-    row = dict.fromkeys(METRICS.names)
-    row |= {"benchmark": "keypoint_detection/val", "metric": "ap", "value": ap / 100, "config": json.dumps(shown)}
-    row |= {"vision_task": "keypoint_detection"}
-    rows = [row, {**row, "metric": "ap50"}, {**row, "benchmark": "keypoint_detection/val/oracle", "value": 1.0}]
-    pq.write_table(pa.Table.from_pylist(rows, schema=METRICS), folder / "evaluation" / "metrics.parquet")
+        return folder.path
+    evaluation = folder.path / "evaluation"
+    evaluation.mkdir()
+    given = dict(study.scale.evaluation)
+    sampling = SamplingOptions(num_steps=given.pop("steps"))
+    options = asdict(EvaluationOptions(seed=seed, size=64, render=resolved.render, **given))
+    first = dict.fromkeys(METRICS.names)
+    first |= {"benchmark": "keypoint_detection/val", "metric": "ap", "value": ap / 100, "seed": seed}
+    first |= {"config": json.dumps({**options, "predictor": asdict(sampling), **(shown or {})})}
+    first |= {"vision_task": "keypoint_detection", "mix_sha256": mix_digest(mix)}
+    first |= {"checkpoint_sha256": checkpoint_digest(folder.pipeline), **(row or {})}
+    control = {"benchmark": "keypoint_detection/val/oracle", "value": 1.0, "checkpoint_sha256": None}
+    rows = [first, {**first, "metric": "ap50"}, {**first, **control}]
+    pq.write_table(pa.Table.from_pylist(rows, schema=METRICS), evaluation / "metrics.parquet")
+    return folder.path
 
 
 @pytest.fixture
 def workspace(tmp_path, study) -> Workspace:
     workspace = Workspace(tmp_path)
-    plan = restrict(MixPlan.read(INFRA / "mixes" / "demo.toml"), TASKS)
-    footer = {"plan": plan.as_dict(), "builds": [], "policy": {}, "num_rows": 0, "num_usable": 0}
     workspace.catalog.mkdir()
-    write_stream(workspace.catalog / study.mix_name(TASKS), "mix", MIX, [], footer, 8)
+    write_mix(workspace.catalog / study.mix_name(TASKS))
     return workspace
+
+
+def write_mix(path: Path, **facts: object) -> None:
+    plan = restrict(MixPlan.read(INFRA / "mixes" / "demo.toml"), TASKS)
+    footer = {"plan": plan.as_dict(), "builds": [], "policy": {}, "num_rows": 0, "num_usable": 0, **facts}
+    path.unlink(missing_ok=True)
+    write_stream(path, "mix", MIX, [], footer, 8)
 
 
 def test_whole_study_compares_arms_and_shows_their_one_difference(workspace, study):
@@ -207,8 +237,61 @@ def test_study_without_any_run_is_a_report_too(workspace, study):
 
 def test_arms_that_differ_in_more_are_refused(workspace, study):
     leave_run(workspace, study, "simple", 0, 10.0)
-    leave_run(workspace, study, "detailed", 0, 12.0, learning_rate=5e-4)
-    with pytest.raises(ConfigError, match=r"must differ in render.wording, render.colors alone.*learning_rate"):
+    leave_run(workspace, study, "detailed", 0, 12.0, shown={"decoder": "another"})
+    with pytest.raises(ConfigError, match=r"must differ in render.wording, render.colors alone.*decoder"):
+        read_study(workspace, study)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"learning_rate": 5e-4}, "trained otherwise than the study asks now (learning_rate: 0.0005 -> 0.001)"),
+        ({"num_steps": 30}, "trained otherwise than the study asks now (num_steps: 30 -> 60)"),
+        ({"shown": {"limit": 5}}, "measured otherwise than the study asks now (limit: 5 -> 6)"),
+        ({"shown": {"predictor": {"num_steps": 9}}}, "num_steps: 9 -> 4"),
+        ({"row": {"mix_sha256": "0" * 64}}, "keypoint_detection/val was measured on mix 000000000000, and"),
+        ({"row": {"checkpoint_sha256": "1" * 64}}, "was measured of checkpoint 111111111111, and it is now"),
+    ],
+)
+def test_run_of_another_configuration_mix_or_checkpoint_is_missing(workspace, study, given, reason):
+    leave_run(workspace, study, "simple", 0, 10.0)
+    leave_run(workspace, study, "detailed", 0, 12.0, **given)
+    report = read_study(workspace, study)
+    assert report.missing[0].startswith("detailed, seed 0: ") and reason in report.missing[0]
+    assert report.comparisons[0].values == {} and report.comparisons[0].difference.value is None
+
+
+def test_runs_on_a_mix_that_was_made_anew_are_missing(workspace, study):
+    leave_run(workspace, study, "simple", 0, 10.0)
+    path = workspace.catalog / study.mix_name(TASKS)
+    write_mix(path, policy={"name": "another"})
+    leave_run(workspace, study, "detailed", 0, 12.0)
+    missing = read_study(workspace, study).missing
+    assert re.match(r"simple, seed 0: trained on mix [0-9a-f]{12}, and study-.*parquet is now", missing[0])
+    assert not any(one.startswith("detailed, seed 0") for one in missing)
+    path.unlink()
+    assert "is gone" in read_study(workspace, study).missing[0]
+
+
+def test_changed_pipeline_is_missing(workspace, study):
+    folder = leave_run(workspace, study, "simple", 0, 10.0)
+    (folder / "pipeline" / "unet.bin").write_bytes(b"other")
+    assert read_study(workspace, study).missing[0].endswith("its pipeline is not the one that training wrote")
+
+
+def test_failed_start_is_missing_with_its_reason_whatever_an_earlier_one_left(workspace, study):
+    for seed in study.seeds:
+        for arm in ("simple", "detailed"):
+            leave_run(workspace, study, arm, seed, 10.0)
+    report = read_study(workspace, study, {("simple", 1): "the disk is full"})
+    assert report.missing == ("simple, seed 1: its last start failed: the disk is full",)
+    assert report.comparisons[0].difference.seeds == (0, 2)
+
+
+def test_mark_that_training_did_not_write_is_one_sentence(workspace, study):
+    folder = leave_run(workspace, study, "simple", 0, 10.0)
+    (folder / "finished.json").write_text("{}")
+    with pytest.raises(ShardError, match="must say what the run is"):
         read_study(workspace, study)
 
 
@@ -231,7 +314,8 @@ def test_every_arm_runs_with_every_seed_on_the_same_budget(workspace, study):
         if folder.name.endswith("simple-1"):
             raise ChildFailed("the disk is full")
 
-    run_arms(workspace, study, train, evaluated.append, said.append)
+    failures = run_arms(workspace, study, train, evaluated.append, said.append)
+    assert failures == {("simple", 1): "the disk is full"}
     assert [name for _, _, name, _ in trained][:3] == [
         "study-instructions-demo-simple-0",
         "study-instructions-demo-detailed-0",
@@ -243,6 +327,13 @@ def test_every_arm_runs_with_every_seed_on_the_same_budget(workspace, study):
     assert len(trained) == 6 and len(evaluated) == 5 and said == ["simple, seed 1: the disk is full"]
     assert "--seed" in evaluated[0] and "render.colors=fixed" in evaluated[0]
     assert "render.colors=fixed" not in evaluated[1]
+
+
+def test_benchmark_that_is_not_built_stops_the_study_before_its_first_run(workspace):
+    trained = []
+    with pytest.raises(UserError, match="benchmark coco_val2017 is not built"):
+        run_arms(workspace, Study.read(INSTRUCTIONS, "paper"), lambda *given: trained.append(given), print, print)
+    assert trained == []
 
 
 def test_arms_are_measured_on_the_same_rows(workspace):
