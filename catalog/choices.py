@@ -24,6 +24,7 @@ from catalog.ledger import utc_now
 
 _VERSION = 1
 _DIGITS = 6
+_TEXTS = ("set", "item_id", "person", "judge", "shown", "recorded_at")
 _FIELDS = {"version", "set", "item_id", "person", "judge", "variants", "shown", "number", "recorded_at"}
 
 
@@ -117,6 +118,10 @@ def read_history(alignment: AlignmentSet, person: str | None = None) -> list[Cho
     root = _root(alignment)
     folders = sorted(root.glob("*")) if person is None else [_folder(alignment, check_person(person))]
     choices = [_read(path) for folder in folders for path in folder.glob("*.json")]
+    kinds: dict[str, bool] = {}
+    for one in choices:
+        if kinds.setdefault(one.person, one.judge is None) != (one.judge is None):
+            raise ShardError(f"{one.person!r} has answers of a person and of a program: move those of one away")
     return sorted(choices, key=lambda one: (one.person, one.item_id, one.number))
 
 
@@ -148,7 +153,14 @@ def _latest(alignment: AlignmentSet, person: str | None) -> list[Choice]:
 
 def _is_current(alignment: AlignmentSet, choice: Choice) -> bool:
     item = alignment.items.get(choice.item_id)
-    return item is not None and item.shown_digest == choice.shown
+    if item is None or item.shown_digest != choice.shown:
+        return False
+    try:
+        for number in choice.variants:
+            item.variant(number)
+    except ConfigError as error:
+        raise ShardError(f"answer {choice.number} of {choice.person!r} is none that was given: {error}") from error
+    return True
 
 
 def _check_kind(folder: Path, person: str, judge: str | None) -> None:
@@ -167,8 +179,13 @@ def _read(path: Path) -> Choice:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if set(value) != _FIELDS or value["version"] != _VERSION:
             raise ValueError("its fields are not those of a choice")
-        choice = Choice(**{**{key: value[key] for key in _FIELDS - {"version"}}, "variants": _whole(value["variants"])})
-        if path.name != f"{_short(choice.item_id)}.{choice.number:0{_DIGITS}d}.json":
+        fields = {key: value[key] for key in _FIELDS - {"version"}}
+        for key in _TEXTS:
+            if not isinstance(fields[key], str) and not (key == "judge" and fields[key] is None):
+                raise ValueError(f"{key} is text")
+        choice = Choice(**{**fields, "variants": _picks(value["variants"])})
+        place = (choice.set, _short(choice.person), f"{_short(choice.item_id)}.{choice.number:0{_DIGITS}d}.json")
+        if path.parts[-3:] != place:
             raise ValueError("its name is that of another answer")
         return choice
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
@@ -177,9 +194,11 @@ def _read(path: Path) -> Choice:
         )
 
 
-def _whole(values: Sequence[Any]) -> tuple[int, ...]:
+def _picks(values: Sequence[Any]) -> tuple[int, ...]:
     if not all(isinstance(value, int) and not isinstance(value, bool) for value in values):
         raise ValueError("variants are whole numbers")
+    if len(set(values)) < len(values) or len(values) > MAX_PICKS:
+        raise ValueError(f"0 to {MAX_PICKS} different variants may be chosen")
     return tuple(values)
 
 

@@ -21,6 +21,7 @@ from catalog.agreement import measure_agreement
 from catalog.alignment_sets import AlignmentSet
 from catalog.choices import find_progress, list_people
 from catalog.chosen_pairs import Judges, choices_of, choose
+from catalog.errors import ConfigError, PredictionError
 from catalog.progress_line import ProgressLine
 from catalog.schema import SPLITS
 from catalog.workspace import Workspace
@@ -71,6 +72,12 @@ def _sample(options: argparse.Namespace) -> int:
             "checkpoint": (sampler.checkpoint_sha256 or "")[:12],
         }
     )
+    if alignment.num_failed == len(alignment.items) * len(plan.grid):
+        raise PredictionError(
+            f"a checkpoint must make pictures, but all {alignment.num_failed} variants of {options.set} failed (their "
+            "reasons are in its table variants): its weights are not finite or it is not what it seems; take another "
+            "checkpoint and another --set"
+        )
     return 0
 
 
@@ -120,6 +127,11 @@ def _choose(options: argparse.Namespace) -> int:
             "pairs": chosen.num_pairs,
         }
     )
+    if not chosen.num_pairs:
+        raise ConfigError(
+            f"build {chosen.build} must have a pair to train on, but no variant has {options.min_votes} votes of "
+            f"{options.judges}: answer more items (page Choose of `make dashboard`) or lower --min-votes"
+        )
     return 0
 
 
@@ -152,7 +164,6 @@ def _curve(options: argparse.Namespace) -> int:
 
 def _load_similarity(profile: Path | None) -> Any:
     """The helper model behind CLIP-Sim that a profile names, or the embedded one. No other is loaded."""
-    from catalog.errors import ConfigError
     from tasks.backends.registry import load_backend
     from tasks.profiles import read_profile
 

@@ -138,6 +138,8 @@ def test_simulated_judges_answer_once_and_are_named(run, workspace, capsys) -> N
     assert "judge 1  2 of 2 items  (simulated@1+" in shown and "simulated  2 items answered by two or more" in shown
     assert run("choose", "--set", "tiny", "--build", "both", "--judges", "simulated", "--min-votes", 2) == 0
     assert "items answered  2 of 2" in capsys.readouterr().out
+    assert run("choose", "--set", "tiny", "--build", "none", "--judges", "simulated", "--min-votes", 3) == 2
+    assert "build none must have a pair to train on" in capsys.readouterr().err
 
 
 def test_a_judge_cannot_answer_in_a_persons_name(run, workspace, capsys) -> None:

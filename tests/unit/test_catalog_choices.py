@@ -187,10 +187,27 @@ def test_torn_or_foreign_answer_is_named_not_passed_over(alignment):
     record(alignment, "Ana", "item-0", [1])
     (file,) = (alignment.workspace.data / "choices").rglob("*.json")
     whole = file.read_bytes()
-    for data in (whole[:-20], b"[]", b"{}", whole.replace(b'"item-0"', b'"item-1"'), whole.replace(b"[1]", b'["1"]')):
+    others = [b'["1"]', b"[1,1]", b"[1,2,3]"]
+    changed = [whole.replace(b"[1]", other) for other in others]
+    changed += [whole.replace(b'"Ana"', other) for other in (b"5", b'["Ana"]', b'"Bo"', b"null")]
+    changed += [whole.replace(b'"judge":null', b'"judge":7'), whole.replace(b'"item-0"', b'"item-1"')]
+    for data in (whole[:-20], b"[]", b"{}", *changed):
+        assert data != whole
         file.write_bytes(data)
         with pytest.raises(ShardError, match=file.name):
             read_choices(alignment)
+    file.write_bytes(whole.replace(b"[1]", b"[99]"))
+    with pytest.raises(ShardError, match="none that was given"):
+        read_choices(alignment)
+
+
+def test_answers_of_a_person_and_a_program_under_one_name_are_refused(alignment):
+    record(alignment, "Ana", "item-0", [1])
+    record(alignment, "Ana", "item-1", [1])
+    second = sorted((alignment.workspace.data / "choices").rglob("*.json"))[1]
+    second.write_bytes(second.read_bytes().replace(b'"judge":null', b'"judge":"simulated@1"'))
+    with pytest.raises(ShardError, match="of a person and of a program"):
+        read_choices(alignment)
 
 
 def test_answers_about_other_pictures_are_stale_not_used(alignment, tmp_path):
