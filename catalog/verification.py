@@ -193,7 +193,7 @@ class _Verifier:
             self._problem(f"{path.name} has not the bytes that its footer vouches for: make it again")
         if row != metadata["num_train"] or file.metadata.num_rows != metadata["num_rows"]:
             self._problem(f"{path.name} has not the rows that its footer promises: make it again")
-        for build in metadata["builds"]:
+        for build in metadata.get("builds", []):  # a confirmed benchmark is made from candidates, not from a build
             manifest = manifests.get(build["name"])
             if manifest is None or [one.sha256 for one in manifest.tables.get("pairs", [])] != build["pairs"]:
                 self._found.notes.append(f"{path.name} was made from another state of build {build['name']}")

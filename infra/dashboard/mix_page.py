@@ -58,12 +58,19 @@ def find_mixes(root: Workspace) -> tuple[list[Path], list[str]]:
 def _show_plan(path: Path, footer: dict[str, Any]) -> None:
     sql = "SELECT decode(value) AS plan FROM parquet_kv_metadata($path) WHERE decode(key) = $key"
     answer(Question(sql, (), (("path", str(path)), ("key", METADATA_KEY.decode()))))
+    held_out = ("Held-out rows", number(footer["num_val"] + footer["num_test"]), f"{footer['num_val']:,} val")
+    if "policy" not in footer:  # a benchmark that people confirmed: no plan drew it, and no policy accepted it
+        confirmed = footer.get("confirmed_by", "–"), f"people who answered: {number(footer.get('num_people'))}"
+        facts(
+            [("Benchmark", footer["name"], "for evaluation alone"), held_out, ("Confirmed by", *confirmed)], "mix_facts"
+        )
+        return
     policy = footer["policy"]
     builds = ", ".join(build["name"] for build in footer["builds"])
     facts(
         [
             ("Training samples", number(footer["num_train"]), f"plan {footer['name']}, seed {footer['seed']}"),
-            ("Held-out rows", number(footer["num_val"] + footer["num_test"]), f"{footer['num_val']:,} val"),
+            held_out,
             ("Policy", f"{policy['name']} v{policy['version']}", f"builds: {builds}"),
             ("Pairs of no source", number(footer["num_unclaimed"]), "usable, and not asked for"),
         ],

@@ -1,5 +1,7 @@
 """The page on which people confirm samples of the edit benchmark, driven through Streamlit's own test client."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,20 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from catalog.digests import bytes_digest
-from catalog.edit_benchmarks import CANDIDATES, candidates_path, proposal_digest, read_confirmations
+from catalog.edit_benchmarks import (
+    CANDIDATES,
+    candidates_path,
+    proposal_digest,
+    read_candidates,
+    read_confirmations,
+    record_confirmation,
+)
 from catalog.images import encode_png
 from catalog.parquet_streams import write_stream
 from catalog.roots import record_root
+from catalog.verification import verify
 from catalog.workspace import Workspace
+from evaluation.edit_benchmark_mix import finish
 
 SCRIPT = "from infra.dashboard import confirm_page\nconfirm_page.show()\n"
 HOSTILE = "remove the <script>alert(1)</script> **dog** [x](javascript:1)"
@@ -86,3 +97,17 @@ def test_an_answer_that_cannot_be_kept_is_said_and_the_sample_stays(workspace: W
     app = app.button(key="confirm-object_removal").click().run()
     assert "a caption is one line of 1 to 400 printable characters" in texts(app)
     assert not read_confirmations(workspace, "edits")
+
+
+def test_a_finished_benchmark_is_shown_among_the_mixes_and_verified(workspace: Workspace) -> None:
+    write(workspace)
+    for row, answer in zip(read_candidates(workspace, "edits"), ("object_removal", "object_addition"), strict=True):
+        record_confirmation(workspace, "edits", row, answer, "anna", "a lawn")
+    made = finish(workspace, "edits", total=3, allow_fewer=True)
+    app = AppTest.from_string(SCRIPT.replace("confirm_page", "mix_page"), default_timeout=60).run()
+    texts(app)
+    tiles = next(json.loads(one.proto.json) for one in app.main if "ieiw_facts" in str(getattr(one, "proto", "")))
+    assert [one["value"] for one in tiles["items"]] == ["edits_1000", "2", "people"]
+    shutil.copy(made.path, workspace.catalog / "mix.parquet")
+    found = verify(workspace, deep=True)
+    assert (found.problems, found.num_mixes) == ([], 1)
