@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.digests import file_digest, value_digest
+from catalog.durable import write_file
 from catalog.edit_benchmarks import CLASSES, Settled, candidates_path, read_candidates, read_confirmations, settle
 from catalog.errors import ConfigError
 from catalog.parquet_streams import mix_digest, reading_mix, write_stream
@@ -23,6 +24,7 @@ from catalog.schema import MIX
 from catalog.store import METADATA_KEY
 from catalog.workspace import Workspace
 from evaluation.benchmarks import benchmark_mix, find_benchmark
+from evaluation.trained_images import list_barred_rows
 
 ConfirmedBy = Literal["people", "rule"]
 _ROW_GROUP = 4096
@@ -35,6 +37,8 @@ class FinishedBenchmark:
     """What was written."""
 
     path: Path
+    barred: Path
+    """The list that keeps its images out of training mixes (`barred`)."""
     sha256: str
     """Of the dataset: `catalog.parquet_streams.mix_digest`."""
     counts: dict[str, int]
@@ -62,8 +66,11 @@ def finish(
         allow_fewer: write what there is of a class that has too few.
         key: of the benchmark in `evaluation.benchmarks`.
 
+    Beside it comes ``KEY.barred.txt``, which names its images for the ``barred`` of training mixes.
+
     Raises:
-        ConfigError: no candidates, or too few of a class.
+        ConfigError: no candidates, too few of a class, or a trial in the place of what people confirmed.
+        MixError: a picture that cannot be read.
     """
     if total < len(CLASSES):
         raise ConfigError(f"a benchmark has at least a sample of each of {len(CLASSES)} classes. Got {total}")
@@ -84,6 +91,13 @@ def finish(
         )
     people = {one.person for one in answers} if confirmed_by == "people" else set()
     output = benchmark_mix(workspace.catalog, key)
+    if confirmed_by == "rule" and output.exists() and read_confirmed_by(output) == "people":
+        raise ConfigError(
+            f"a trial by rule must not replace what people confirmed, but {output} is theirs: move it elsewhere, or "
+            "finish as people confirmed"
+        )
+    barred = output.with_suffix(".barred.txt")
+    lines = list_barred_rows(workspace, chosen)
     share_roots(
         workspace, {row[side]["root"] for row in chosen for side in ("source_image", "target_image")}, output.parent
     )
@@ -101,10 +115,13 @@ def finish(
         "num_rows": len(chosen),
         "num_usable": len(chosen),
     }
+    # First: a benchmark without its list would be trained on. A list of one more than was written bars too much only.
+    write_file(barred, ["\n".join([f"# images of {output.name}", *lines, ""]).encode()])
     table = pa.Table.from_pylist(chosen, schema=MIX)
     write_stream(output, "mix", MIX, table.to_batches(), footer, _ROW_GROUP)
     return FinishedBenchmark(
         path=output,
+        barred=barred,
         sha256=mix_digest(output),
         counts={one: counts[one] for one in CLASSES},
         confirmed_by=confirmed_by,

@@ -97,6 +97,11 @@ def _finish(workspace: Workspace, options: argparse.Namespace) -> int:
         sys.stdout.write(f"{name:20} {count}\n")
     by = f"{made.num_people} people" if made.confirmed_by == "people" else "the rule alone: nobody has looked at them"
     sys.stdout.write(f"{'confirmed by':20} {by}\n{'digest':20} {made.sha256}\n{'benchmark':20} {made.path}\n")
+    sys.stdout.write(f"{'barred list':20} {made.barred}\n")
+    sys.stdout.write(
+        "Copy the list beside each mix file that you train on and name it there, barred = "
+        f'"{made.barred.name}": no training pair then shows these images or one that looks like them.\n'
+    )
     return 0
 
 

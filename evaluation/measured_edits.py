@@ -1,14 +1,12 @@
-"""The edits that an alignment is measured on, and that none of them trained."""
+"""The edits that an alignment is measured on, and that its mix trains on none of their images."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from catalog.errors import MixError
-from catalog.parquet_streams import reading_mix
 from evaluation.benchmarks import PaperBenchmark
 from evaluation.cases import HeldOutRow, read_benchmarks, read_paper_benchmark
+from evaluation.trained_images import find_trained, image_digests
 
 
 def measured_edits(mix: Path, split: str, limit: int | None, benchmark: PaperBenchmark | None) -> list[HeldOutRow]:
@@ -30,14 +28,15 @@ def measured_edits(mix: Path, split: str, limit: int | None, benchmark: PaperBen
 def refuse_trained(trained: Path, rows: Sequence[HeldOutRow]) -> None:
     """See that nothing is measured that a mix trains on: a copy of what was chosen would look like progress.
 
+    Sources, targets and photos are compared by digest: a benchmark's rows and a build's may group their photos
+    differently. What earlier stages trained on is another question (`evaluation.trained_images`).
+
     Raises:
-        MixError: a photo is in both, or there is no such mix.
+        MixError: an image is in both, or there is no such mix.
     """
-    with reading_mix(trained):
-        table = pq.read_table(trained, columns=["group_id", "split"], filters=[("split", "=", "train")])
-    shared = sorted(set(table["group_id"].to_pylist()) & {row.row["group_id"] for row in rows})
-    if shared:
+    every = [one.row for row in rows for one in (row, *row.earlier)]
+    if shared := find_trained(trained, image_digests(every)):
         raise MixError(
-            f"photos that are measured must not train, but {len(shared)} of {trained} do (the first: "
-            f"{shared[0]!s:.16}): measure on held-out rows, or bar them from the mix"
+            f"photos that are measured must not train, but {trained} trains on {len(shared)} of their "
+            f"images (the first: {shared[0]:.16}): measure on held-out rows, or bar them from the mix"
         )

@@ -95,9 +95,12 @@ def caption(rows: Sequence[Row]) -> str:
 
 
 def _unconfirmed(rows: Sequence[Row]) -> str:
-    """What must be said of edits that nobody has looked at."""
-    by_rule = any(json.loads(row["config"]).get("confirmed_by") == "rule" for row in rows if row.get("config"))
-    return " EDITS SORTED BY RULE ALONE: nobody has confirmed them." if by_rule else ""
+    """What must be said of edits that nobody has looked at, or that the checkpoint may have seen."""
+    configs = [json.loads(row["config"]) for row in rows if row.get("config")]
+    by_rule = any(config.get("confirmed_by") == "rule" for config in configs)
+    unknown = any(config.get("training_known") is False for config in configs)
+    said = " EDITS SORTED BY RULE ALONE: nobody has confirmed them." if by_rule else ""
+    return said + (" TRAINING DATA NOT KNOWN: the checkpoint may have seen these edits." if unknown else "")
 
 
 def markdown(lines: Sequence[Mapping[str, str]], text: str) -> str:

@@ -31,6 +31,7 @@ from catalog.roots import Roots
 from catalog.samples import Sample
 from catalog.schema import METRICS, SPLITS
 from catalog.store import read_shard
+from catalog.workspace import Workspace
 from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, read_paper_benchmark, render_cases
 from evaluation.code_version import code_version
@@ -55,6 +56,7 @@ from evaluation.predictions import (
 from evaluation.reports import write_report
 from evaluation.sessions import predict_sessions
 from evaluation.standouts import Standouts
+from evaluation.trained_images import refuse_trained_checkpoint
 
 _SHOWN_PAIRS = 2
 """Pairs of each benchmark on the picture sheet."""
@@ -112,6 +114,7 @@ def evaluate(
     *,
     benchmark: PaperBenchmark | None = None,
     decoder: Decoder | None = None,
+    checkpoint: Path | None = None,
 ) -> list[Row]:
     """Metric rows of a predictor and of the controls; read back where this evaluation was finished before.
 
@@ -124,13 +127,15 @@ def evaluate(
         progress: called after each batch.
         benchmark: the paper's benchmark that the mix holds; its split and protocol are used. None: the splits of a mix.
         decoder: reads masks and discs; None: by colour distance, as the render style draws.
+        checkpoint: where the predictor's weights lie. Of a benchmark of edits, what they trained on is looked up.
 
     Returns:
         Rows of `catalog.schema.METRICS`: by benchmark the predictor's, then the controls'. ``checkpoint_sha256``
         is null in rows of controls, ``value`` is null where nothing could be measured.
 
     Raises:
-        MixError: no mix, no rows of the split, or a row that cannot be rendered.
+        MixError: no mix, no rows of the split, a row that cannot be rendered, or a benchmark of edits whose images
+            the checkpoint trained on.
         PredictionError: a prediction is missing, of the wrong size or not finite.
         BackendError: a helper model has no answer for a prediction.
     """
@@ -149,6 +154,10 @@ def evaluate(
     }
     if (confirmed := read_confirmed_by(mix)) is not None:
         config["confirmed_by"] = confirmed
+        if predictor.checkpoint_sha256 is not None:
+            config["training_known"] = checkpoint is not None and refuse_trained_checkpoint(
+                Workspace.default(), checkpoint, mix
+            )
     identity = {
         "checkpoint_sha256": predictor.checkpoint_sha256,
         "mix_sha256": mix_digest(mix),

@@ -59,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         for benchmark in benchmarks or (None,):
             mix = options.mix or _default_mix(benchmark)
             given: dict[str, Any] = {"benchmark": benchmark, "decoder": decoder}
+            given["checkpoint"] = options.checkpoint or options.pipeline
             rows += evaluate(predictor, mix, options.output, helpers, evaluation, show, **given)
     if len(benchmarks) > 1:
         write_rows(options.output, rows)

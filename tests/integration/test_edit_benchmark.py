@@ -97,6 +97,7 @@ def test_from_proposals_to_a_table_that_people_confirmed(home: Path, capsys: pyt
 
 def test_a_judge_behind_an_endpoint_joins_the_table(home: Path, tmp_path: Path) -> None:
     assert edits("propose", "--name", "judged", "--mix", source_mix(home), "--per-class", 1) == 0
+    (home / "catalog" / "benchmarks" / "edits_1000.parquet").unlink(missing_ok=True)  # no trial replaces people's
     assert edits("finish", "--name", "judged", "--confirmed-by", "rule", "--total", 3) == 0
     server = ChatServer(Seeing())
     judge = tmp_path / "judge.toml"
@@ -126,6 +127,7 @@ def test_a_trial_by_rule_says_so_and_two_runs_are_the_same_bytes(
 ) -> None:
     assert edits("propose", "--name", "trial", "--mix", source_mix(home), "--per-class", 3) == 0
     path = home / "catalog" / "benchmarks" / "edits_1000.parquet"
+    path.unlink(missing_ok=True)
     written = []
     for _ in range(2):
         assert edits("finish", "--name", "trial", "--confirmed-by", "rule", "--total", 9, "--allow-fewer") == 0
