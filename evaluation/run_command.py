@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from catalog.parquet_streams import mix_digest
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
     from trainer.overrides import override
 
     benchmarks = [find_benchmark(key) for key in dict.fromkeys(options.benchmark)]
+    for benchmark in benchmarks or (None,):
+        mix_digest(options.mix or _default_mix(benchmark))  # says that there is none, before a judge is paid
     predictor, size = _load_predictor(options)
     helpers = _add_judge(load_helpers(options.profile), options)
     decoder = None if options.decoder is None else _load_decoder(options.decoder)
