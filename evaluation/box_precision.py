@@ -3,7 +3,7 @@
 import contextlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,15 +46,26 @@ class BoxPrecision:
     ap50: float
     ap75: float
     ap_interval: Interval | None = None
-    """95 %, over images: `evaluation.intervals`. So for the next two."""
+    """95 %, over images or what they are of: `evaluation.intervals`. So for the next two."""
     ap50_interval: Interval | None = None
     ap75_interval: Interval | None = None
 
 
 def box_precision(
-    found: Sequence[FoundBox], truths: Sequence[TrueBox], *, intervals: bool = True
+    found: Sequence[FoundBox],
+    truths: Sequence[TrueBox],
+    *,
+    intervals: bool = True,
+    photos: Mapping[str, str] | None = None,
 ) -> BoxPrecision | None:
     """AP of boxes, each compared with the true ones of its image and label; None where there is no true one.
+
+    Args:
+        found: answers.
+        truths: annotated objects.
+        intervals: whether to work them out.
+        photos: image to photo, which is what intervals resample, where several questions, each an "image" of its
+            own, are asked about one; None: each image is a photo.
 
     Raises:
         PredictionError: a box or score that is not finite, or a true box without area.
@@ -76,7 +87,9 @@ def box_precision(
         ap=float(by_threshold.mean()),
         ap50=float(by_threshold[0]),
         ap75=float(by_threshold[5]),
-        **(_intervals(evaluator, len(labels), list(images.values())) if intervals else {}),
+        **(
+            _intervals(evaluator, len(labels), [(photos or {}).get(name, name) for name in images]) if intervals else {}
+        ),
     )
 
 
@@ -128,18 +141,22 @@ class _OfLabel:
     params: Any
 
 
-def _intervals(evaluator: Any, num_labels: int, images: list[int]) -> dict[str, Interval | None]:
-    """Bootstrap intervals over images, by the fields of `BoxPrecision`; none for fewer than two images."""
-    if len(images) < 2:
+def _intervals(evaluator: Any, num_labels: int, photos: Sequence[str]) -> dict[str, Interval | None]:
+    """Bootstrap intervals over photos, by the fields of `BoxPrecision`; none for fewer than two.
+
+    ``photos`` are those of images 1, 2, ... in the evaluator's order.
+    """
+    names = {name: number for number, name in enumerate(sorted(set(photos)))}
+    if len(names) < 2:
         return {}
-    place = {image: number for number, image in enumerate(images)}
+    count, place = len(photos), [names[name] for name in photos]
     curves: list[tuple[MatchedCurves, NDArray[np.int64]]] = []
     for label in range(num_labels):  # pycocotools lists images within areas within labels
-        part = [one for one in evaluator.evalImgs[label * len(images) : (label + 1) * len(images)] if one is not None]
-        members = np.array([place[one["image_id"]] for one in part])
+        part = [one for one in evaluator.evalImgs[label * count : (label + 1) * count] if one is not None]
+        members = np.array([place[one["image_id"] - 1] for one in part])
         curves.append((MatchedCurves(_OfLabel(part, evaluator.params)), members))
     values = []
-    for weights in resamples(len(images)):
+    for weights in resamples(len(names)):
         for row in weights:
             by_label = np.array([curve.precision(row[members]) for curve, members in curves])
             seen = ~np.isnan(by_label[:, 0])

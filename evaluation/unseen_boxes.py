@@ -2,7 +2,8 @@
 
 A phrase that means one object is one box around all that is marked. One that means several is a box around each
 connected part, so where objects touch even the exact answer finds fewer boxes. Boxes are compared at the evaluated
-size, as masks are: true ones are the extents of the true masks there.
+size, as masks are: true ones are the extents of the true masks there. An answer is compared with what its own question
+asks for alone: the box of the man on the left is wrong where the one on the right was asked for.
 """
 
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ class DetectionMeasure:
         self._decoder, self._min_part, self._intervals = decoder, min_part, intervals
         self._found: list[FoundBox] = []
         self._truths: list[TrueBox] = []
+        self._photos: dict[str, str] = {}  # question to photo: questions about one are not independent
 
     def observe(self, cases: Sequence[Case], predictions: Sequence[Image]) -> None:
         """Read the marked region of each sample."""
@@ -67,16 +69,17 @@ class DetectionMeasure:
             view = case.sample.view
             masks = [view.show_mask(decode_mask(code)) for code in case.row["masks"]]
             truths = [_source_box(mask_box(mask), view) for mask in masks if mask.any()]
-            label = case.row["label"] or _ANY
-            self._truths += [TrueBox(image_of(case), label, box) for box in truths]
+            label, question = case.row["label"] or _ANY, case.row["pair_id"]
+            self._photos[question] = image_of(case)
+            self._truths += [TrueBox(question, label, box) for box in truths]
             scores = self._decoder.read_mask(case.sample, prediction)
             for part in marked_parts(scores > 0.5, self._min_part, is_one=len(masks) == 1):
                 box = _source_box(mask_box(part), view)
-                self._found.append(FoundBox(image_of(case), label, box, float(scores[part].mean())))
+                self._found.append(FoundBox(question, label, box, float(scores[part].mean())))
 
     def metrics(self) -> list[Metric]:
         """AP, AP at 0.50 and at 0.75."""
-        precision = box_precision(self._found, self._truths, intervals=self._intervals)
+        precision = box_precision(self._found, self._truths, intervals=self._intervals, photos=self._photos)
         if precision is None:
             return [Metric(name, None, 0) for name in ("ap", "ap50", "ap75")]
         return [

@@ -1,6 +1,7 @@
 """Unseen tasks (Figure 11): boxes, classes and faces by hand, by pycocotools, and with a perfect oracle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from catalog.errors import ConfigError, PredictionError
 from catalog.images import encode_png
 from catalog.instruction_templates import read_templates
 from catalog.masks import encode_mask
+from catalog.render_styles import RenderStyle
+from catalog.roots import Roots
 from catalog.schema import MIX
 from evaluation.box_precision import FoundBox, TrueBox, box_precision
 from evaluation.cases import HeldOutRow
 from evaluation.commands import main
+from evaluation.decoders import ColorDecoder
 from evaluation.unseen_boxes import Detection, marked_parts
 from evaluation.unseen_classes import Classification, ClassificationMeasure
 from evaluation.unseen_faces import FaceAlignment, eye_distance, landmark_errors
 from evaluation.unseen_options import UnseenOptions
-from evaluation.unseen_tasks import PROMPTS
+from evaluation.unseen_tasks import PROMPTS, unseen_cases
 
 # -- boxes ------------------------------------------------------------------------------------------------------------
 
@@ -122,6 +126,17 @@ def test_interval_of_every_image_once_is_the_value(monkeypatch):
     result = box_precision(boxes, truths)
     assert result.ap_interval == pytest.approx((result.ap, result.ap))
     assert result.ap75_interval == pytest.approx((result.ap75, result.ap75))
+
+
+def test_interval_resamples_photos_not_questions():
+    """Twice the questions about the same photos say nothing more: the interval stays as it was."""
+    boxes, truths = scene(1)
+    once = box_precision(boxes, truths)
+    twice = [[replace(one, image=f"{one.image}{part}") for one in given for part in "xy"] for given in (boxes, truths)]
+    photos = {f"{image}{part}": image for image in "abcdef" for part in "xy"}
+    again = box_precision(*twice, photos=photos)
+    assert again.ap == pytest.approx(once.ap) and again.ap50_interval == pytest.approx(once.ap50_interval)
+    assert box_precision(*twice).ap50_interval != pytest.approx(once.ap50_interval)
 
 
 def test_boxes_that_are_none_are_refused():
@@ -301,6 +316,25 @@ def test_a_no_op_gets_nothing_and_a_limit_counts_photos(mix, tmp_path):
 def test_a_shuffled_oracle_is_far_below(mix, tmp_path):
     values = run(mix, tmp_path, "--control", "shuffled-oracle", "--task", "classification")
     assert values["classification/val", "accuracy"] < 0.5
+
+
+def test_an_answer_about_another_object_of_the_photo_is_wrong(mix):
+    """The man on the left, asked for and answered by the one on the right, and the other way round."""
+    rows = [HeldOutRow(n, row) for n, row in enumerate(pq.read_table(mix).to_pylist()) if row["mask"]][:2]
+    asked = [HeldOutRow(one.index, {**one.row, "label": "man"}) for one in rows]
+    task, roots, render = Detection(UnseenOptions()), Roots.read(mix.parent / "roots.json"), RenderStyle().at_size(128)
+    cases = [case for one in task.questions(asked) for case in unseen_cases(task, one, roots, 0, render)]
+    pictures = [case.sample.target for case in cases]
+    for answers, ap in ((pictures, 1.0), (pictures[::-1], 0.0)):
+        measure = task.make_measure(ColorDecoder(render.alpha, render.radius))
+        measure.observe(cases, answers)
+        found = {metric.name: metric for metric in measure.metrics()}
+        assert len(cases) == 2 and found["ap"].value == ap and found["ap"].interval is None  # of one photo
+
+
+def test_a_shuffled_oracle_finds_no_box(mix, tmp_path):
+    values = run(mix, tmp_path, "--control", "shuffled-oracle", "--task", "detection")
+    assert values["detection/val", "ap50"] < 0.2
 
 
 def test_nothing_to_ask_is_one_sentence(mix, tmp_path, capsys):
