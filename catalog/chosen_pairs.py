@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from catalog.alignment_sets import AlignmentSet, Item, Variant
+from catalog.alignment_sets import AlignmentSet, Item, Variant, check_person
 from catalog.choices import Choice, read_choices
 from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError, RowRejected, ShardError
@@ -53,7 +53,13 @@ class ChosenPairs:
 
 
 def choose(
-    workspace: Workspace, alignment_set: str, build: str, *, judges: Judges = "people", min_votes: int = 1
+    workspace: Workspace,
+    alignment_set: str,
+    build: str,
+    *,
+    judges: Judges = "people",
+    min_votes: int = 1,
+    people: Sequence[str] | None = None,
 ) -> ChosenPairs:
     """Make the build of a set's chosen variants, or bring it up to date.
 
@@ -63,6 +69,7 @@ def choose(
         build: name of the build that is written.
         judges: whose choices count: those of people, or those of simulated judges.
         min_votes: choosers that must have taken a variant, 1 or more (the paper does not say: 1).
+        people: names whose choices count alone; None: everybody's of that kind.
 
     Raises:
         ConfigError: nobody of that kind has chosen, or ``min_votes`` is out of range.
@@ -72,10 +79,13 @@ def choose(
         raise ConfigError(f"judges must be people or simulated, min_votes 1 or more. Got {judges!r} and {min_votes}")
     _check_free(workspace, build, alignment_set)
     alignment = AlignmentSet.read(workspace, alignment_set)
-    choices = choices_of(alignment, judges)
+    choices = choices_of(alignment, judges, people)
     if not choices:
         remedy = "open the page Choose (`make dashboard`)" if judges == "people" else "run the simulated judge"
-        raise ConfigError(f"no choice of {judges} is on record for alignment set {alignment_set!r}: {remedy} first")
+        named = "" if people is None else f" named {', '.join(people)}"
+        raise ConfigError(
+            f"no choice of {judges}{named} is on record for alignment set {alignment_set!r}: {remedy} first"
+        )
     workspace.data.mkdir(parents=True, exist_ok=True)
     record_root(workspace, STORE_ROOT, workspace.data)
     maker = _Maker(alignment, choices, min_votes)
@@ -84,15 +94,19 @@ def choose(
         picks, pairs = maker.make(shard)
         tables["picks"].append(picks)
         tables["pairs"].append(pairs)
-    parameters = {"step": "choose", "set": alignment_set, "judges": judges, "min_votes": min_votes}
+    parameters: dict[str, Any] = {"step": "choose", "set": alignment_set, "judges": judges, "min_votes": min_votes}
+    if people is not None:
+        parameters["people"] = sorted(people)
     manifest = Manifest(name=build, parameters=parameters, tables=tables)
     write_manifest(workspace, manifest)
     return maker.summary(manifest)
 
 
-def choices_of(alignment: AlignmentSet, judges: Judges) -> list[Choice]:
-    """The choices that count, of people or of programs. Raises as `choices.read_choices`."""
-    return [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
+def choices_of(alignment: AlignmentSet, judges: Judges, people: Sequence[str] | None = None) -> list[Choice]:
+    """The choices that count, of people or of programs, of some names alone. Raises as `choices.read_choices`."""
+    found = [one for one in read_choices(alignment) if (one.judge is None) == (judges == "people")]
+    names = None if people is None else {check_person(name) for name in people}
+    return found if names is None else [one for one in found if one.person in names]
 
 
 class _Maker:
@@ -196,9 +210,14 @@ def _pick(choice: Choice) -> dict[str, Any]:
 
 
 def _recorded_backends(alignment: AlignmentSet) -> dict[str, list[str]]:
-    """The helper models behind the rows that items were taken from, as the workspace's builds have them."""
+    """The helper models behind the rows that items were taken from, as the builds of the set's mix have them.
+
+    Builds that lie elsewhere (the mix was copied here) are passed over; a set that names none is of any of those here.
+    """
     workspace = alignment.workspace
-    builds = [read_manifest(workspace, name) for name in list_manifests(workspace)]
+    concerned = alignment.manifest.parameters.get("builds")
+    names = [name for name in list_manifests(workspace) if concerned is None or name in concerned]
+    builds = [read_manifest(workspace, name) for name in names]
     paths = dict.fromkeys(path for one in builds for path in one.paths(workspace, "pairs"))
     with open_database() as connection:
         open_table(connection, "pairs", list(paths), PAIRS)

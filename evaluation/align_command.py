@@ -118,7 +118,8 @@ def _agreement(options: argparse.Namespace) -> int:
 
 
 def _choose(options: argparse.Namespace) -> int:
-    chosen = choose(Workspace.default(), options.set, options.build, judges=options.judges, min_votes=options.min_votes)
+    given: dict[str, Any] = {"judges": options.judges, "min_votes": options.min_votes, "people": options.person}
+    chosen = choose(Workspace.default(), options.set, options.build, **given)
     _say(
         {
             "build": chosen.build,
@@ -207,6 +208,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     chosen.add_argument("--build", required=True, metavar="NAME", help="of the build that is written")
     chosen.add_argument(
         "--judges", choices=get_args(Judges), default="people", help="whose choices count (default: people)"
+    )
+    chosen.add_argument(
+        "--person", action="append", metavar="NAME", help="whose choices count alone (repeatable; default: everybody's)"
     )
     chosen.add_argument("--min-votes", type=int, default=1, metavar="N", help="choosers of a variant at least (1)")
     _add_curve(commands.add_parser("curve", help="CLIP-Sim after each epoch of a stage-3 run"))

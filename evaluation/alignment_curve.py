@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -39,9 +39,6 @@ from evaluation.run_checkpoints import RunPredictor, find_checkpoints
 from tasks.backends.calls import call_batch
 from tasks.backends.protocols import PairSimilarity
 from tasks.backends.registry import backend_id
-
-if TYPE_CHECKING:
-    pass
 
 Progress = Callable[[str, int, int], None]
 """Called with (checkpoint, samples done, rows in all)."""

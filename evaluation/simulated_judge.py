@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, Variant
-from catalog.choices import find_progress, record
+from catalog.choices import read_choices, record
 from catalog.digests import value_digest
 from catalog.errors import BackendError, ConfigError, RowRejected
 from catalog.images import decode_image, resize_image
@@ -44,15 +44,19 @@ class JudgeOptions:
 def judge_set(
     alignment: AlignmentSet, person: str, similarity: PairSimilarity, options: JudgeOptions, progress: Progress
 ) -> int:
-    """Answer every item that ``person`` has not answered; returns how many those were. What was answered stays.
+    """Answer every item that ``person`` has not answered as this judge; returns how many those were.
+
+    What this judge answered stays. An answer of another one under that name (other noise, other helper model) is
+    superseded, as a person's later answer supersedes an earlier one.
 
     Raises:
         BackendError: the helper model has no answer for a variant.
         ConfigError: a person has answered under that name.
         RowRejected: a picture of the set is gone.
     """
-    open_items = find_progress(alignment, person).open_items
     name = judge_name(similarity, options)
+    answered = {one.item_id for one in read_choices(alignment, person) if one.judge == name}
+    open_items = [item_id for item_id in alignment.items if item_id not in answered]
     for done, item_id in enumerate(open_items):
         progress(done, len(open_items))
         chosen = choose_variants(alignment, alignment.item(item_id), person, similarity, options)

@@ -26,7 +26,7 @@ from catalog.render_styles import RenderStyle, as_evaluated
 from catalog.roots import Roots, record_root
 from catalog.samples import render_sample
 from catalog.schema import MIX, SPLITS, VARIANTS
-from catalog.store import STORE_ROOT, Shard, ShardWriter, shard_key, write_shard
+from catalog.store import METADATA_KEY, STORE_ROOT, Shard, ShardWriter, read_metadata, shard_key, write_shard
 from catalog.workspace import Workspace
 from evaluation.checkpoints import checkpoint_digest, library_versions
 from evaluation.guidance_grids import GuidanceGrid, Setting
@@ -182,10 +182,16 @@ def sample_variants(
         progress(start, len(items))
         shards.append(_sample_shard(workspace, part, roots, sampler, plan))
     progress(len(items), len(items))
-    parameters = {"step": "sample_variants", **facts, "num_items": len(items)}
+    parameters = {"step": "sample_variants", **facts, "num_items": len(items), "builds": _builds_of(mix)}
     manifest = Manifest(name=name, parameters=parameters, tables={"variants": shards})
     write_manifest(workspace, manifest)
     return manifest
+
+
+def _builds_of(mix: Path) -> list[str]:
+    """Names of the builds that a mix was made of; none of a mix that says of none, as one made by hand."""
+    metadata = pq.read_schema(mix).metadata or {}
+    return [] if METADATA_KEY not in metadata else [one["name"] for one in read_metadata(mix).get("builds", [])]
 
 
 def read_items(mix: Path, plan: SamplingPlan) -> list[Row]:

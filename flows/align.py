@@ -43,11 +43,13 @@ _POLICY = "infra/policies/everything.toml"
 
 
 @task(task_run_name="choose {build}", persist_result=False, cache_policy=NO_CACHE)
-def choose(alignment_set: str, build: str, judges: Literal["people", "simulated"], min_votes: int) -> ChosenPairs:
+def choose(
+    alignment_set: str, build: str, judges: Literal["people", "simulated"], min_votes: int, people: list[str] | None
+) -> ChosenPairs:
     """What was chosen as the pairs of a build."""
     workspace = Workspace.default()
     with timed(workspace, "choose"):
-        return choose_pairs(workspace, alignment_set, build, judges=judges, min_votes=min_votes)
+        return choose_pairs(workspace, alignment_set, build, judges=judges, min_votes=min_votes, people=people)
 
 
 @flow(name="align", flow_run_name="align {plan}")
@@ -83,11 +85,13 @@ def align(
         name = alignment_set or f"{steps.name}-{first.name.rpartition('-')[2]}"
         helper = ["--profile", profile] if profile else []
         _sample(workspace, steps, name, source, first)
-        if judges == "simulated":
-            people = [part for n in range(simulated_judges) for part in ("--person", f"simulated judge {n + 1}")]
-            _run(workspace, "judge", ["--set", name, *people, *helper, *option_arguments(steps.judge)])
+        # Programs that answered earlier (more judges than now) do not train; of people, everybody does.
+        people = None if judges == "people" else [f"simulated judge {n + 1}" for n in range(simulated_judges)]
+        if people is not None:
+            names = [part for person in people for part in ("--person", person)]
+            _run(workspace, "judge", ["--set", name, *names, *helper, *option_arguments(steps.judge)])
         alignment = AlignmentSet.read(workspace, name)
-        choices = choices_of(alignment, judges)
+        choices = choices_of(alignment, judges, people)
         missing = set(alignment.items) - {one.item_id for one in choices}
         agreement = measure_agreement(alignment, choices)
         if not choices or (missing and not allow_unanswered):
@@ -96,7 +100,7 @@ def align(
                 name="Waiting", message=f"{waiting}: open the page Choose (`make dashboard`), then run this again"
             )
         build = f"{name}-{judges}"  # what people and what programs chose stay apart
-        chosen = choose(name, build, judges, steps.min_votes)
+        chosen = choose(name, build, judges, steps.min_votes, people)
         output = f"catalog/{build}.parquet"
         state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
         if not state.is_completed():

@@ -19,7 +19,13 @@ SIDE = 32
 
 
 def make_alignment_set(
-    home: Path, num_items: int = 3, num_variants: int = 20, name: str = "small", version: int = 0, **columns: Any
+    home: Path,
+    num_items: int = 3,
+    num_variants: int = 20,
+    name: str = "small",
+    version: int = 0,
+    parameters: dict[str, Any] | None = None,
+    **columns: Any,
 ) -> AlignmentSet:
     """Items "item-0", ... in shards of two; another ``version`` has other pictures. ``columns`` replace values."""
     workspace = Workspace(home)
@@ -34,7 +40,7 @@ def make_alignment_set(
 
         facts = {"items": list(items), "variants": num_variants, "version": version, "columns": repr(columns)}
         shards.append(write_shard(workspace, "variants", shard_key("by hand", facts, [], []), produce, {"inputs": []}))
-    write_manifest(workspace, Manifest(name=name, parameters={}, tables={"variants": shards}))
+    write_manifest(workspace, Manifest(name=name, parameters=parameters or {}, tables={"variants": shards}))
     return AlignmentSet.read(workspace, name)
 
 

@@ -274,6 +274,17 @@ def test_votes_and_judges_decide_what_counts(alignment):
         choose(workspace, "small", "small")
 
 
+def test_damaged_manifest_stops_the_pairs_of_its_own_build_alone(tmp_path):
+    alignment = make_alignment_set(tmp_path, parameters={"builds": ["mine", "elsewhere"]})
+    workspace = alignment.workspace
+    record(alignment, "Ana", "item-0", [4])
+    workspace.manifest_path("unrelated").write_text("{")
+    assert choose(workspace, "small", "chosen").num_pairs == 1
+    workspace.manifest_path("mine").write_text("{")
+    with pytest.raises(ShardError, match=r"mine.json is not a manifest"):
+        choose(workspace, "small", "chosen")
+
+
 def test_same_choices_are_the_same_bytes_whenever_they_were_made(tmp_path):
     digests = []
     for home in ("one", "two"):
