@@ -41,6 +41,7 @@ UNITS = {
     "failure_rate": "share",
     "found_share": "share",
     "rows_left_out": "rows",
+    "photos_left_out": "photos",
 }
 """Unit of each metric in the metric rows. A share is in [0, 1] where the paper prints percent."""
 

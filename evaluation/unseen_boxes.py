@@ -30,6 +30,7 @@ class Detection:
 
     name = "detection"
     vision_task = "segmentation"
+    photos_left_out = 0
 
     def __init__(self, options: UnseenOptions) -> None:
         self._options = options

@@ -1,4 +1,8 @@
-"""Classification: which of some classes a photo shows, asked for one by one (paper section 4.9)."""
+"""Classification: which of some classes a photo shows, asked for one by one (paper section 4.9).
+
+Asked only of photos whose dataset says which of its classes they show (COCO-Stuff, ADE20K, ...): elsewhere a class
+without a region may be there all the same, and a right answer would count as wrong.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,21 +26,24 @@ class Classification:
 
     def __init__(self, options: UnseenOptions) -> None:
         self._options = options
+        self.photos_left_out = 0
 
     def questions(self, rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
         """Of each photo its largest labelled region, and classes that it lacks (columns ``truth``, ``question``)."""
-        known = sorted({row.row["label"] for row in rows if row.row["label"]})
         by_photo: dict[str, list[HeldOutRow]] = {}
         for row in rows:
             if row.row["label"] and row.row["mask"] is not None and decode_mask(row.row["mask"]).any():
                 by_photo.setdefault(row.row["source_image"]["sha256"], []).append(row)
-        return [question for photo, members in by_photo.items() for question in self._ask(photo, members, known)]
+        known = {photo: members for photo, members in by_photo.items() if any(map(_says_what_it_shows, members))}
+        self.photos_left_out = len(by_photo) - len(known)
+        return [question for photo, members in known.items() for question in self._ask(photo, members)]
 
-    def _ask(self, photo: str, rows: Sequence[HeldOutRow], known: Sequence[str]) -> Iterator[HeldOutRow]:
+    def _ask(self, photo: str, rows: Sequence[HeldOutRow]) -> Iterator[HeldOutRow]:
+        rows = [row for row in rows if _says_what_it_shows(row)]
         largest = max(rows, key=lambda row: (decode_mask(row.row["mask"]).sum(), row.row["pair_id"]))
         row, truth = largest.row, largest.row["label"]
-        there = {*[one.row["label"] for one in rows], *(row["present_classes"] or [])}
-        others = [label for label in (row["class_names"] or known) if label not in there]
+        there = {label for one in rows for label in (one.row["label"], *one.row["present_classes"])}
+        others = [label for label in row["class_names"] if label not in there]
         others = sorted(others, key=lambda label: value_digest([photo, label]))[: self._options.num_classes - 1]
         if not others:
             return
@@ -50,6 +57,11 @@ class Classification:
     def make_measure(self, decoder: Decoder, *, intervals: bool = True) -> Measure:
         """See `UnseenTask`."""
         return ClassificationMeasure(decoder, self._options.least_marked)
+
+
+def _says_what_it_shows(row: HeldOutRow) -> bool:
+    """Whether all that the photo shows of its dataset's classes is known."""
+    return bool(row.row["class_names"]) and row.row["present_classes"] is not None
 
 
 class ClassificationMeasure:

@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from evaluation.run import EvaluationOptions, write_rows
+    from evaluation.run import EvaluationOptions, Row, write_rows
     from evaluation.unseen_options import UnseenOptions
-    from evaluation.unseen_run import evaluate_unseen
+    from evaluation.unseen_run import NothingToAsk, evaluate_unseen
     from trainer.overrides import override
 
     predictor, size = _load_predictor(options)
@@ -49,14 +49,23 @@ def main(arguments: Sequence[str]) -> int:
         from evaluation.network_decoder import load_network_decoder
 
         decoder = load_network_decoder(options.decoder)
-    rows = []
+    rows: list[Row] = []
+    nothing: list[NothingToAsk] = []
     with ProgressLine() as line:
 
         def show(benchmark: str, done: int, total: int) -> None:
             line.say(f"{benchmark}: {done} of {total} questions", is_last=done == total)
 
         for name in dict.fromkeys(options.task or _TASKS):
-            rows += evaluate_unseen(name, predictor, options.mix, options.output, evaluation, unseen, show, decoder)
+            try:
+                rows += evaluate_unseen(name, predictor, options.mix, options.output, evaluation, unseen, show, decoder)
+            except NothingToAsk as error:
+                if options.task:  # it was asked for by name
+                    raise
+                nothing.append(error)
+    if not rows:
+        raise nothing[0]
+    sys.stdout.writelines(f"left out     {error}\n" for error in nothing)
     write_rows(options.output, rows)
     print_rows(rows)
     for what, name in (("metric rows", "metrics.parquet"), ("table", "metrics.md")):
@@ -87,7 +96,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     who.add_argument("--checkpoint", type=Path, metavar="PATH", help="pipeline folder, or one file in the old layout")
     who.add_argument("--control", choices=tuple(CONTROLS), help="a control in a checkpoint's place")
     add("--tokenizer", metavar="PLACE", help="of a single file: folder or hub id")
-    add("--task", action="append", choices=_TASKS, help="repeatable (default: all three)")
+    add(
+        "--task",
+        action="append",
+        choices=_TASKS,
+        help="repeatable (default: those of the three that the mix has rows for)",
+    )
     add(
         "--mix",
         type=Path,

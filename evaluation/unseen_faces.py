@@ -22,6 +22,7 @@ class FaceAlignment:
 
     name = "face_alignment"
     vision_task = "keypoint_detection"
+    photos_left_out = 0
 
     def __init__(self, options: UnseenOptions) -> None:
         self._options = options

@@ -48,6 +48,8 @@ class UnseenTask(Protocol):
     name: str
     vision_task: str
     """Of the rows that it is asked of."""
+    photos_left_out: int
+    """Of the last call of ``questions``: photos of which the data does not say what the task needs."""
 
     def questions(self, rows: Sequence[HeldOutRow]) -> list[HeldOutRow]:
         """Rows as the task asks for them, more or fewer than there were."""

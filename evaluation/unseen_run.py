@@ -30,6 +30,10 @@ _SHOWN = 2
 """Samples of each task on the picture sheet."""
 
 
+class NothingToAsk(MixError):
+    """A mix without any row that a task can be asked of."""
+
+
 def evaluate_unseen(
     name: str,
     predictor: Predictor,
@@ -53,7 +57,7 @@ def evaluate_unseen(
         decoder: reads masks and circles; None: by colour distance.
 
     Raises:
-        MixError: no row that the task can be asked of.
+        NothingToAsk: no row that the task can be asked of.
         PredictionError: a prediction is missing, of the wrong size or not finite.
     """
     task = TASKS[name](unseen)
@@ -122,6 +126,9 @@ class _Runner:
         metrics = measure.metrics()
         if self._left_out:
             metrics.append(Metric("rows_left_out", float(self._left_out), len(self._questions)))
+        if left_out := self._task.photos_left_out:
+            photos = {question.row["source_image"]["sha256"] for question in self._questions}
+            metrics.append(Metric("photos_left_out", float(left_out), left_out + len(photos)))
         rows = [self._row(self._benchmark, metric) for metric in metrics]
         for name, control_measure in of_controls.items():
             for metric in control_measure.metrics():
@@ -163,9 +170,10 @@ def _read_questions(task: UnseenTask, mix: Path, options: EvaluationOptions) -> 
     rows = [row for (vision_task, _), members in groups.items() if vision_task == task.vision_task for row in members]
     questions = task.questions(rows)
     if not questions:
-        raise MixError(
+        left_out = f", {task.photos_left_out} photos do not say which classes they show" if task.photos_left_out else ""
+        raise NothingToAsk(
             f"{mix} has no row of split {options.split!r} that {task.name} can be asked of ({len(rows)} rows of "
-            f"{task.vision_task}): take another split, or data with what it needs"
+            f"{task.vision_task}{left_out}): take another split, or data with what it needs"
         )
     # A question about several classes is several rows of one index.
     kept = set(list(dict.fromkeys(question.index for question in questions))[: options.limit])

@@ -184,16 +184,26 @@ def region(photo: str, label: str, pixels: int, **more) -> HeldOutRow:
     return HeldOutRow(0, row | {"source_image": {"sha256": photo}} | more)
 
 
+CLASSES = ["cat", "cow", "dog", "hen", "sky", "tree"]
+
+
 def test_classification_asks_for_the_largest_object_and_what_is_not_there():
-    rows = [region("1", "cat", 9), region("1", "dog", 4), region("2", "cow", 3), region("3", "hen", 3)]
-    questions = Classification(UnseenOptions(num_classes=2)).questions(rows)
-    first = [one.row for one in questions if one.row["question"] == "1"]
-    assert len(first) == 2 and {row["truth"] for row in first} == {"cat"}
-    assert "dog" not in {row["label"] for row in first} and "cat" in {row["label"] for row in first}
-    assert len({row["pair_id"] for row in first}) == 2
-    named = region("4", "cat", 9, class_names=["cat", "tree", "sky"], present_classes=["cat", "sky"])
-    assert {one.row["label"] for one in Classification(UnseenOptions()).questions([named])} == {"cat", "tree"}
-    assert Classification(UnseenOptions()).questions([region("5", "cat", 9)]) == []  # nothing to tell it from
+    known = {"class_names": CLASSES, "present_classes": ["cat", "dog", "sky"]}  # the sky has no region of its own
+    rows = [region("1", "cat", 9, **known), region("1", "dog", 4, **known)]
+    questions = [one.row for one in Classification(UnseenOptions()).questions(rows)]
+    assert {row["label"] for row in questions} == {"cat", "cow", "hen", "tree"}
+    assert {row["truth"] for row in questions} == {"cat"} and len({row["pair_id"] for row in questions}) == 4
+    assert len(Classification(UnseenOptions(num_classes=2)).questions(rows)) == 2
+    everything = region("5", "cat", 9, class_names=["cat"], present_classes=["cat"])
+    assert Classification(UnseenOptions()).questions([everything]) == []  # nothing to tell it from
+
+
+def test_photos_that_do_not_say_what_they_show_are_left_out_and_counted():
+    """Of regions alone nobody knows whether the photo shows a dog, too."""
+    rows = [region("1", "cat", 9), region("2", "dog", 4, class_names=CLASSES, present_classes=["dog"])]
+    task = Classification(UnseenOptions())
+    assert {one.row["question"] for one in task.questions(rows)} == {"2"} and task.photos_left_out == 1
+    assert task.questions(rows[:1]) == [] and task.photos_left_out == 1
 
 
 # -- faces ------------------------------------------------------------------------------------------------------------
@@ -273,9 +283,11 @@ def mix(tmp_path_factory) -> Path:
 
     labels = ("cat", "dog", "cow", "hen", "pig", "cup")
     for number in range(3):
-        image = photo()
-        add(image, "segmentation", label=labels[2 * number], phrase="left one", mask=mask(10, 9 + number, 60, 45))
-        add(image, "segmentation", label=labels[2 * number + 1], phrase="right one", mask=mask(33, 97, 21, 30 + number))
+        image, shown = photo(), labels[2 * number : 2 * number + 2]
+        known = {"class_names": list(labels), "present_classes": list(shown)}
+        left, right = mask(10, 9 + number, 60, 45), mask(33, 97, 21, 30 + number)
+        add(image, "segmentation", label=shown[0], phrase="left one", mask=left, **known)
+        add(image, "segmentation", label=shown[1], phrase="right one", mask=right, **known)
     image = photo()
     for left in (5, 90):
         add(image, "segmentation", label="cat", phrase="both cats", mask=mask(20, left, 50, 40))
@@ -300,6 +312,7 @@ def test_a_perfect_oracle_gets_everything(mix, tmp_path):
     assert [values["detection/val", name] for name in ("ap", "ap50", "ap75")] == [1.0, 1.0, 1.0]
     assert values["classification/val", "accuracy"] == values["classification/val", "verification_accuracy"] == 1.0
     assert values["classification/val", "chance"] == pytest.approx(1 / 5, abs=0.02)
+    assert values["classification/val", "photos_left_out"] == 1
     assert values["face_alignment/val", "nme"] < 0.02
     assert values["face_alignment/val", "found_share"] == 1.0 and values["face_alignment/val", "failure_rate"] == 0.0
     assert "detection/val | ap | 100.00" in (tmp_path / "out" / "metrics.md").read_text()
@@ -345,6 +358,8 @@ def test_nothing_to_ask_is_one_sentence(mix, tmp_path, capsys):
     arguments = ["unseen", "--mix", other, "--output", tmp_path, "--control", "oracle", "--task", "detection"]
     assert command_line.run(main, [str(one) for one in arguments]) == 2
     assert "no row of split 'val' that detection can be asked of" in capsys.readouterr().err
+    assert run(other, tmp_path, "--control", "oracle")["face_alignment/val", "failure_rate"] == 0.0
+    assert "left out" in (shown := capsys.readouterr().out) and "that classification can be asked of" in shown
 
 
 def test_questions_of_a_phrase_join_what_it_means(mix):
