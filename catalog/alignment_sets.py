@@ -8,7 +8,6 @@ What they choose is kept by `catalog.choices`, how far they agree is worked out 
 `catalog.chosen_pairs` makes training pairs of it.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,15 +16,13 @@ from typing import Any
 from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest
+from catalog.people import check_person
 from catalog.roots import Roots, read_image_bytes
 from catalog.store import STORE_ROOT, read_rows
 from catalog.workspace import Workspace
 
 MAX_PICKS = 2
 """Variants of one item that a person may choose; fewer and none are answers, too (paper section 3.3: 0-2)."""
-
-MAX_NAME = 80
-"""Characters of a person's name."""
 
 Image = Mapping[str, Any]
 """A value of `schema.IMAGE`."""
@@ -149,18 +146,6 @@ class AlignmentSet:
         path = self.workspace.roots_path
         known = Roots.read(path).folders if path.exists() else {}
         return Roots({STORE_ROOT: self.workspace.data, **known})
-
-
-def check_person(name: str) -> str:
-    """A name under which answers are kept: trimmed, in Unicode's composed form.
-
-    Raises:
-        ConfigError: empty, longer than `MAX_NAME`, or with characters that cannot be printed.
-    """
-    trimmed = unicodedata.normalize("NFC", name).strip()
-    if not trimmed or len(trimmed) > MAX_NAME or not trimmed.isprintable():
-        raise ConfigError(f"a person's name must be 1 to {MAX_NAME} printable characters. Got {name!r:.100}: change it")
-    return trimmed
 
 
 def list_alignment_sets(workspace: Workspace) -> list[str]:

@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog.alignment_sets import MAX_PICKS, AlignmentSet, check_person
+from catalog.alignment_sets import MAX_PICKS, AlignmentSet
 from catalog.digests import bytes_digest, canonical_json
 from catalog.durable import claim, publish, write_all
 from catalog.errors import ConfigError, ShardError
 from catalog.ledger import utc_now
+from catalog.people import check_person
 
 _VERSION = 1
 _DIGITS = 6
@@ -67,7 +68,7 @@ def record(
 
     Args:
         alignment: the set that was shown.
-        person: who chose, see `check_person`.
+        person: who chose, see `people.check_person`.
         item_id: of what.
         variants: numbers of the chosen variants, 0 to `MAX_PICKS` of them.
         judge: None for a person; the name and revision of a program that chose.

@@ -10,9 +10,8 @@ Nothing is ever taken back in the journal: of a person's answers about a sample 
 proposal by digest, so an answer about another instruction or picture is not used, and counted as stale.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +22,9 @@ import pyarrow.parquet as pq
 
 from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
-from catalog.journals import append_line
+from catalog.journals import append_line, read_lines
 from catalog.manifests import check_name
+from catalog.people import check_person
 from catalog.schema import MIX, OUTCOME
 from catalog.workspace import Workspace
 
@@ -45,9 +45,9 @@ CANDIDATES = pa.schema(
     ]
 )
 
-_MAX_PERSON = 40  # characters
-_MAX_CAPTION = 400
-_FIELDS = {"pair_id", "proposal", "answer", "target_caption", "person", "given_at"}
+_MAX_CAPTION = 400  # characters
+_FIELDS: dict[str, tuple[type, ...]] = dict.fromkeys(("pair_id", "proposal", "answer", "person", "given_at"), (str,))
+_FIELDS |= {"target_caption": (str, type(None))}
 
 Row = dict[str, Any]
 
@@ -149,7 +149,7 @@ def record_confirmation(
         name: of the benchmark.
         row: the candidate as it was shown.
         answer: one of `ANSWERS`.
-        person: who says so, 1 to 40 printable characters.
+        person: who says so, see `people.check_person`.
         target_caption: the edited image in the person's own words; None where the proposed ones will do.
 
     Raises:
@@ -158,9 +158,7 @@ def record_confirmation(
     """
     if answer not in ANSWERS:
         raise ConfigError(f"an answer is one of {', '.join(ANSWERS)}. Got {answer!r}")
-    person = person.strip()
-    if not (0 < len(person) <= _MAX_PERSON and person.isprintable()):
-        raise ConfigError(f"a name has 1 to {_MAX_PERSON} printable characters. Got {person[:50]!r}")
+    person = check_person(person)
     caption = None if target_caption is None or target_caption == row["target_caption"] else target_caption.strip()
     if caption is not None and not (0 < len(caption) <= _MAX_CAPTION and caption.isprintable()):
         raise ConfigError(f"a caption is one line of 1 to {_MAX_CAPTION} printable characters. Got {caption[:50]!r}")
@@ -182,39 +180,43 @@ def read_confirmations(workspace: Workspace, name: str) -> list[Confirmation]:
     """Every answer, in order; a line that a power cut tore is passed over.
 
     Raises:
-        ShardError: a whole line that is no answer: none is dropped unseen.
+        ShardError: another line that is no answer: none is dropped unseen.
     """
     path = confirmations_path(workspace, name)
-    if not path.is_file():
-        return []
-    return list(_parse(path))
-
-
-def _parse(path: Path) -> Iterator[Confirmation]:
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            # Torn: its writer was never told that it was kept (`journals`); the next line began anew.
-            continue
-        if not isinstance(values, dict) or set(values) != _FIELDS or values["answer"] not in ANSWERS:
+    found = []
+    for number, values in read_lines(path, _FIELDS, "an answer about a sample"):
+        if values["answer"] not in ANSWERS:
             raise ShardError(f"{path}, line {number}, must be an answer about a sample: mend or remove that line")
-        yield Confirmation(**values)
+        found.append(Confirmation(**values))
+    return found
 
 
 def settle(candidates: Iterable[Mapping[str, Any]], answers: Sequence[Confirmation]) -> dict[str, Settled]:
-    """What the answers come to, by pair_id of the usable candidates."""
-    last: dict[str, dict[str, Confirmation]] = {}
-    for one in answers:
-        last.setdefault(one.pair_id, {})[one.person] = one
+    """What the answers come to, by pair_id of the usable candidates: each person's last one about what is proposed."""
+    last = last_answers(answers)
     return {
-        row["pair_id"]: _settle(
-            [one for one in last.get(row["pair_id"], {}).values() if one.proposal == row["proposal"]]
-        )
+        row["pair_id"]: _settle([*last.get((row["pair_id"], row["proposal"]), {}).values()])
         for row in candidates
         if row["reason"] is None
     }
+
+
+def last_answers(answers: Iterable[Confirmation]) -> dict[tuple[str, str], dict[str, Confirmation]]:
+    """The last answer of each person about each proposal: by (pair_id, proposal), then by person."""
+    last: dict[tuple[str, str], dict[str, Confirmation]] = {}
+    for one in answers:
+        last.setdefault((one.pair_id, one.proposal), {})[one.person] = one
+    return last
+
+
+def list_disputed(candidates: Sequence[Row], answers: Sequence[Confirmation]) -> list[tuple[Row, list[Confirmation]]]:
+    """Samples on which people differ, in the candidates' order, with what each says: to be answered again."""
+    settled, last = settle(candidates, answers), last_answers(answers)
+    return [
+        (row, sorted(last[row["pair_id"], row["proposal"]].values(), key=lambda one: one.person))
+        for row in candidates
+        if row["reason"] is None and settled[row["pair_id"]].state == "disputed"
+    ]
 
 
 def _settle(answers: Sequence[Confirmation]) -> Settled:
@@ -231,8 +233,12 @@ def _settle(answers: Sequence[Confirmation]) -> Settled:
 
 
 def next_candidate(candidates: Iterable[Row], answers: Sequence[Confirmation], person: str) -> Row | None:
-    """The first usable candidate about which this person has not answered; None when all are done."""
-    done = {(one.pair_id, one.proposal) for one in answers if one.person == person.strip()}
+    """The first usable candidate about which this person has not answered as it is proposed; None when all are done.
+
+    What people differ on is in `list_disputed`, not here: it may stay so.
+    """
+    name = check_person(person)
+    done = {(one.pair_id, one.proposal) for one in answers if one.person == name}
     for row in candidates:
         if row["reason"] is None and (row["pair_id"], row["proposal"]) not in done:
             return row

@@ -13,9 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from catalog.decisions import decision_name
-from catalog.errors import ConfigError
-from catalog.journals import append_line
+from catalog.errors import ConfigError, ShardError
+from catalog.journals import append_line, read_lines
 from catalog.manifests import Manifest, check_name, read_manifest
+from catalog.people import check_person
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
 from catalog.schema import VERDICTS
 from catalog.text_keys import text_keys
@@ -36,7 +37,8 @@ REVIEWS = pa.schema(
     ]
 )
 
-_MAX_PERSON = 40  # characters
+_FIELDS: dict[str, tuple[type, ...]] = dict.fromkeys(REVIEWS.names, (str,))
+_FIELDS |= {"condition": (str, type(None)), "drawn": (bool,)}
 
 
 def reviews_path(workspace: Workspace, build: str) -> Path:
@@ -54,7 +56,7 @@ def record_label(
         decision: the decision under review.
         pair_id: a pair that it has a verdict on.
         answer: one of `ANSWERS`.
-        person: who says so, 1 to 40 printable characters.
+        person: who says so, see `people.check_person`.
         drawn: whether `next_pair` gave the pair.
 
     Raises:
@@ -62,9 +64,7 @@ def record_label(
     """
     if answer not in ANSWERS:
         raise ConfigError(f"an answer is one of {', '.join(ANSWERS)}. Got {answer!r}")
-    person = person.strip()
-    if not (0 < len(person) <= _MAX_PERSON and person.isprintable()):
-        raise ConfigError(f"a reviewer's name has 1 to {_MAX_PERSON} printable characters. Got {person[:50]!r}")
+    person = check_person(person)
     with open_database() as connection:
         open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
         key = int(text_keys(pa.array([pair_id]))[0])  # numbers are found far quicker than texts
@@ -83,23 +83,18 @@ def verdicts_key(decision: Manifest) -> str:
 
 
 def open_reviews(connection: duckdb.DuckDBPyConnection, workspace: Workspace, build: str) -> None:
-    """Make a build's labels the view ``reviews`` (columns `REVIEWS`); torn lines are left out."""
+    """Make a build's labels the view ``reviews`` (columns `REVIEWS`); torn lines are left out.
+
+    Raises:
+        ShardError: another line that is no label: none is dropped unseen.
+    """
     path = reviews_path(workspace, build)
-    if not path.is_file() or path.stat().st_size == 0:
-        connection.register("reviews", REVIEWS.empty_table())
-        return
-    connection.execute(f"CREATE VIEW reviews AS {reviews_query(path)}")
-
-
-def reviews_query(path: Path) -> str:
-    """SQL for the labels in a journal."""
-    types = {"bool": "BOOLEAN", "string": "VARCHAR"}
-    columns = ", ".join(f"{field.name}: '{types[str(field.type)]}'" for field in REVIEWS)
-    name = str(path).replace("'", "''")
-    return (
-        f"SELECT * FROM read_json('{name}', format = 'newline_delimited', columns = {{{columns}}}, "
-        "ignore_errors = true) WHERE answer IS NOT NULL"
-    )
+    rows = []
+    for number, values in read_lines(path, _FIELDS, "an answer about a pair"):
+        if values["answer"] not in ANSWERS:
+            raise ShardError(f"{path}, line {number}, must be an answer about a pair: mend or remove that line")
+        rows.append(values)
+    connection.register("reviews", pa.Table.from_pylist(rows, schema=REVIEWS))
 
 
 def next_pair(workspace: Workspace, decision: Manifest, condition: str | None, person: str) -> str | None:
@@ -112,7 +107,7 @@ def next_pair(workspace: Workspace, decision: Manifest, condition: str | None, p
         open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
         open_reviews(connection, workspace, decision.parameters["build"])
         run_query(connection, "stir")
-        values = {"verdicts": verdicts_key(decision), "condition": condition, "person": person.strip()}
+        values = {"verdicts": verdicts_key(decision), "condition": condition, "person": check_person(person)}
         count = "SELECT count(DISTINCT pair_id) AS n FROM reviews WHERE verdicts = $verdicts AND person = $person"
         seen = fetch_rows(connection, count, verdicts=values["verdicts"], person=values["person"])[0]["n"]
         # One more than were answered is enough, and a constant: DuckDB then reads ids of these rows alone.

@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog.command_line import printable
 from catalog.edit_benchmarks import (
     ANSWERS,
     candidates_path,
     count_states,
+    list_disputed,
     read_candidates,
     read_confirmations,
     record_confirmation,
@@ -83,11 +85,15 @@ def _answer(workspace: Workspace, options: argparse.Namespace) -> int:
 
 
 def _status(workspace: Workspace, options: argparse.Namespace) -> int:
-    counts = count_states(settle(read_candidates(workspace, options.name), read_confirmations(workspace, options.name)))
+    candidates, answers = read_candidates(workspace, options.name), read_confirmations(workspace, options.name)
+    counts = count_states(settle(candidates, answers))
     if options.json:
         sys.stdout.write(json.dumps(counts, indent=2) + "\n")
     else:
         sys.stdout.writelines(f"{name:20} {count}\n" for name, count in counts.items())
+        for row, given in list_disputed(candidates, answers):
+            said = ", ".join(f"{one.person}: {one.answer}" for one in given)
+            sys.stdout.write(printable(f"to be answered again {row['pair_id']} ({said})") + "\n")
     return 0
 
 
@@ -127,7 +133,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     propose_.add_argument("--seed", type=int, default=0, help="of the choice and the order (default: 0)")
     answer.add_argument("--sample", required=True, metavar="ID", help="pair_id of a candidate")
     answer.add_argument("--answer", required=True, choices=ANSWERS)
-    answer.add_argument("--person", required=True, help="who answers, 1 to 40 characters")
+    answer.add_argument("--person", required=True, help="who answers, 1 to 80 characters")
     answer.add_argument("--caption", metavar="TEXT", help="the edited image in your words (default: as proposed)")
     status.add_argument("--json", action="store_true", help="as JSON")
     finish_.add_argument("--total", type=int, default=1000, metavar="N", help="samples (default: 1000, the paper's)")

@@ -132,6 +132,6 @@ def list_barred_rows(workspace: Workspace, rows: Iterable[Mapping[str, Any]]) ->
                 "bring it back, or build and propose again"
             ) from rejected
         lines[image["sha256"]] = f"{image['sha256']} {value:016x} {image['path'].encode('unicode_escape').decode()}"
-    for row in rows:
+    for row in (row for row in rows if row["group_id"]):
         lines.setdefault(row["group_id"], f"{row['group_id']} # photo of {row['pair_id']}")
     return [lines[digest] for digest in sorted(lines)]

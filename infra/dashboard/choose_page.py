@@ -5,12 +5,13 @@ from typing import get_args
 import streamlit as st
 
 from catalog.agreement import measure_agreement
-from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, check_person, list_alignment_sets
+from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, list_alignment_sets
 from catalog.choices import Choice, Progress, find_progress, list_people, read_choices, record
 from catalog.chosen_pairs import Judges, choices_of
 from catalog.command_line import printable
 from catalog.digests import value_digest
 from catalog.errors import UserError
+from catalog.people import check_person
 from infra.dashboard.components import choices, facts, table
 from infra.dashboard.frame import (
     answer,

@@ -12,6 +12,7 @@ from catalog.edit_benchmarks import (
     Confirmation,
     Row,
     count_states,
+    list_disputed,
     list_edit_benchmarks,
     next_candidate,
     read_candidates,
@@ -57,16 +58,21 @@ def show() -> None:
     if not who:
         st.caption("Give your name first: answers are kept with it.")
     else:
-        _show_next(root, name, candidates, answers, who)
+        _show_open(root, name, candidates, answers, who)
     _show_counts(candidates, answers)
 
 
-def _show_next(root: Workspace, name: str, candidates: list[Row], answers: list[Confirmation], who: str) -> None:
+def _show_open(root: Workspace, name: str, candidates: list[Row], answers: list[Confirmation], who: str) -> None:
     usable = [row for row in candidates if row["reason"] is None]
     done = {(one.pair_id, one.proposal) for one in answers if one.person == who}
     num_done = sum((row["pair_id"], row["proposal"]) in done for row in usable)
     st.progress(num_done / max(1, len(usable)), f"{num_done} of {len(usable)} answered")
-    row = next_candidate(candidates, answers, who)
+    disputed = list_disputed(candidates, answers)
+    row: Row | None
+    if disputed and st.toggle(f"Answer again where people differ ({len(disputed)})", key="confirm-again"):
+        row = _choose_disputed(disputed)
+    else:
+        row = next_candidate(candidates, answers, who)
     if row is None:
         st.success("You have answered for every sample.", icon=":material/done_all:")
         return
@@ -75,6 +81,13 @@ def _show_next(root: Workspace, name: str, candidates: list[Row], answers: list[
         _show_pictures(row)
     with right:
         _ask(root, name, row, who)
+
+
+def _choose_disputed(disputed: list[tuple[Row, list[Confirmation]]]) -> Row:
+    by_id = {row["pair_id"]: (row, given) for row, given in disputed}
+    row, given = by_id[choose("Sample", list(by_id), "disputed", printable)]
+    st.text(printable("; ".join(f"{one.person}: {_NAMES[one.answer].lower()}" for one in given)))
+    return row
 
 
 def _show_pictures(row: Row) -> None:
@@ -125,8 +138,7 @@ def _show_counts(candidates: list[Row], answers: list[Confirmation]) -> None:
     lines: list[list[Any]] = [[name.replace("_", " "), counts[name]] for name in counts]
     lines += [["cannot be used", sum(row["reason"] is not None for row in candidates)]]
     table([("", "text"), ("samples", "number")], [[name, str(count)] for name, count in lines], key="confirm-counts")
-    if disputed := [pair_id for pair_id, one in settled.items() if one.state == "disputed"]:
-        st.caption("People differ on these; they count when the last answers agree:")
-        st.text(printable("\n".join(disputed[:20])))
+    if counts["disputed"]:
+        st.caption("What people differ on counts when their last answers agree: answer again above.")
     st.caption(f"{sum(counts[name] for name in CLASSES)} confirmed. To write the benchmark:")
     st.code("python -m evaluation edits finish", language="bash")

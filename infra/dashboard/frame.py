@@ -1,6 +1,7 @@
 """What every page stands in: the workspace, its state, errors as sentences, empty states, the corner that shows SQL."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import wraps
 from ipaddress import ip_address
@@ -11,6 +12,7 @@ import streamlit as st
 from catalog.command_line import explain_system_error, printable
 from catalog.errors import UserError
 from catalog.manifests import Manifest, list_manifests, read_manifest
+from catalog.people import MAX_NAME
 from catalog.schema import TABLES
 from catalog.workspace import Workspace
 from infra.dashboard.pictures import Pictures
@@ -207,8 +209,10 @@ def person() -> str:
     """
     default = os.environ.get("USER", "") if _is_loopback(st.get_option("server.address")) else ""
     st.session_state.setdefault("person", st.query_params.get("person", default if default != "root" else ""))
-    name: str = st.text_input("Your name", key="person", max_chars=40, bind="query-params", placeholder="who answers")
-    return name.strip()
+    name: str = st.text_input(
+        "Your name", key="person", max_chars=MAX_NAME, bind="query-params", placeholder="who answers"
+    )
+    return unicodedata.normalize("NFC", name).strip()  # as `check_person` keeps it
 
 
 def _is_loopback(address: str | None) -> bool:

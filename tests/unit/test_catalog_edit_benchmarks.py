@@ -14,6 +14,7 @@ from catalog.edit_benchmarks import (
     candidates_path,
     confirmations_path,
     count_states,
+    list_disputed,
     list_edit_benchmarks,
     next_candidate,
     proposal_digest,
@@ -106,6 +107,57 @@ def test_an_answer_about_another_proposal_does_not_count(workspace: Workspace) -
     assert next_candidate(read_candidates(workspace, NAME), answers, "anna")["pair_id"] == "pair-0"
 
 
+def test_an_answer_counts_again_when_its_proposal_comes_back(workspace: Workspace) -> None:
+    first = read_candidates(workspace, NAME)
+    say(workspace, 0, REMOVAL, "anna")
+    write(workspace, [candidate(0, target_caption="a lawn at night"), *first[1:]])
+    say(workspace, 0, ADDITION, "anna")
+    write(workspace, first)
+    assert states(workspace)["pair-0"] == ("confirmed", REMOVAL)
+    answers = read_confirmations(workspace, NAME)
+    assert next_candidate(first, answers, "anna")["pair_id"] == "pair-1"  # what is settled is what was answered
+
+
+def test_what_people_differ_on_is_listed_until_they_agree(workspace: Workspace) -> None:
+    say(workspace, 1, REMOVAL, "bert")
+    say(workspace, 1, ADDITION, "anna")
+    candidates = read_candidates(workspace, NAME)
+    ((row, given),) = list_disputed(candidates, read_confirmations(workspace, NAME))
+    assert row["pair_id"] == "pair-1"
+    assert [(one.person, one.answer) for one in given] == [("anna", ADDITION), ("bert", REMOVAL)]
+    say(workspace, 1, REMOVAL, "anna")
+    assert list_disputed(candidates, read_confirmations(workspace, NAME)) == []
+
+
+ANSWER = {
+    "pair_id": "pair-0",
+    "proposal": "p",
+    "answer": REMOVAL,
+    "target_caption": None,
+    "person": "a",
+    "given_at": "x",
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(json.dumps(ANSWER | change) for change in ({"person": {}}, {"answer": []}, {"given_at": 3}, {"more": "x"})),
+        json.dumps(ANSWER | {"person": "\ud800"}),
+        json.dumps(ANSWER).replace(":", ";", 1),  # a line that is whole and wrong is not torn
+        json.dumps(ANSWER)[1:],
+        "[" * 5000,
+        '{"pair_id": NaN}',
+    ],
+)
+def test_a_line_that_is_not_torn_is_named_and_never_dropped(workspace: Workspace, line: str) -> None:
+    say(workspace, 0, REMOVAL, "anna")
+    path = confirmations_path(workspace, NAME)
+    path.write_text(path.read_text() + "\n" + line + "\n")
+    with pytest.raises(ShardError, match=r"confirmations\.jsonl, line 3, must be an answer about a sample: mend"):
+        read_confirmations(workspace, NAME)
+
+
 def test_everybody_is_shown_what_they_have_not_answered(workspace: Workspace) -> None:
     candidates = read_candidates(workspace, NAME)
     for number in range(4):
@@ -150,8 +202,8 @@ def test_a_torn_line_is_passed_over_and_the_next_answer_kept(workspace: Workspac
     ("given", "sentence"),
     [
         ({"answer": "nonsense"}, "an answer is one of object_replacement, object_removal, object_addition, left_out"),
-        ({"person": "  "}, "a name has 1 to 40 printable characters"),
-        ({"person": "a\nb"}, "a name has 1 to 40 printable characters"),
+        ({"person": "  "}, "a person's name must be 1 to 80 printable characters"),
+        ({"person": "a\nb"}, "a person's name must be 1 to 80 printable characters"),
         ({"caption": "two\nlines"}, "a caption is one line"),
         ({"caption": " "}, "a caption is one line"),
         ({"number": 4}, r"cannot be used \(missing_file\)"),

@@ -16,7 +16,7 @@ from made_policies import GAP, LOW, make_policy
 from scipy import stats
 
 from catalog.decisions import decide
-from catalog.errors import ConfigError
+from catalog.errors import ConfigError, ShardError
 from catalog.journals import append_line
 from catalog.manifests import Manifest
 from catalog.review_labels import list_labels, next_pair, record_label, reviews_path
@@ -79,6 +79,18 @@ def test_a_line_that_a_power_cut_tore_is_passed_over(workspace: Workspace, decis
     assert [(row["pair_id"], row["answer"]) for row in found] == [("pair-02", "good"), ("pair-03", "bad")]
 
 
+@pytest.mark.parametrize("change", [{"person": {}}, {"drawn": "yes"}, {"answer": "great"}, {"pair_id": None}, None])
+def test_a_line_that_is_not_torn_is_named(workspace: Workspace, decision: Manifest, change: dict[str, Any]) -> None:
+    record_label(workspace, decision, "pair-02", "good", "anna", drawn=True)
+    path = reviews_path(workspace, "build-ieiw")
+    whole = path.read_text()
+    path.write_text(
+        whole + (json.dumps(json.loads(whole) | change) if change else whole.replace(":", ";").strip()) + "\n"
+    )
+    with pytest.raises(ShardError, match=r"build-ieiw\.jsonl, line 2, must be an answer about a pair: mend or remove"):
+        list_labels(workspace, decision, ["pair-02"])
+
+
 def test_everybody_goes_through_a_stratum_in_one_order_and_once(workspace: Workspace, decision: Manifest) -> None:
     orders = []
     for person in ("anna", "bernd"):
@@ -133,7 +145,7 @@ def test_interval_is_clopper_and_pearsons(total: int, data: Any) -> None:
     ("change", "message"),
     [
         ({"answer": "great"}, "an answer is one of good, bad, unsure. Got 'great'"),
-        ({"person": " "}, "a reviewer's name has 1 to 40 printable characters"),
+        ({"person": " "}, "a person's name must be 1 to 80 printable characters"),
         ({"person": "a\x1b[2J"}, "printable"),
         ({"pair_id": "nobody"}, "has no verdict on 'nobody'"),
     ],

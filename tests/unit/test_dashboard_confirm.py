@@ -18,6 +18,7 @@ from catalog.edit_benchmarks import (
     read_candidates,
     read_confirmations,
     record_confirmation,
+    settle,
 )
 from catalog.images import encode_png
 from catalog.parquet_streams import write_stream
@@ -34,10 +35,10 @@ def candidate(folder: Path, number: int, **given: Any) -> dict[str, Any]:
     row = dict.fromkeys(CANDIDATES.names) | {"pair_id": f"pair-{number}", "instruction": HOSTILE, "why": "by its verb"}
     row |= {"source_caption": "a dog", "target_caption": "a lawn", "proposed_class": "object_removal"}
     for place, side in enumerate(("source_image", "target_image")):
-        data = encode_png(np.full((24, 32, 3), 40 * number + 10 * place, np.uint8))
+        data = encode_png(np.full((40, 48, 3), 40 * number + 10 * place, np.uint8))
         (folder / f"{number}-{side}.png").write_bytes(data)
         row[side] = {"root": "made", "path": f"{number}-{side}.png", "offset": 0, "length": len(data)}
-        row[side] |= {"sha256": bytes_digest(data), "width": 32, "height": 24}
+        row[side] |= {"sha256": bytes_digest(data), "width": 48, "height": 40}
     row |= given
     return row | {"proposal": proposal_digest(row)}
 
@@ -87,6 +88,19 @@ def test_answers_go_to_disk_one_by_one(workspace: Workspace) -> None:
         ("pair-0", "object_replacement", "an empty lawn", "anna"),
         ("pair-1", "left_out", None, "anna"),
     ]
+
+
+def test_what_people_differ_on_is_answered_again(workspace: Workspace) -> None:
+    write(workspace)
+    for answer, who in (("object_removal", "bert"), ("object_addition", "anna")):
+        record_confirmation(workspace, "edits", read_candidates(workspace, "edits")[0], answer, who)
+    app = page().text_input(key="person").input("anna").run()
+    app = app.toggle(key="confirm-again").set_value(True).run()
+    assert "anna: adds; bert: removes" in texts(app)
+    app = app.button(key="confirm-object_removal").click().run()
+    assert not app.toggle and read_confirmations(workspace, "edits")[-1].answer == "object_removal"
+    candidates, answers = read_candidates(workspace, "edits"), read_confirmations(workspace, "edits")
+    assert settle(candidates, answers)["pair-0"].state == "confirmed"
 
 
 def test_an_answer_that_cannot_be_kept_is_said_and_the_sample_stays(workspace: Workspace) -> None:

@@ -1,0 +1,20 @@
+"""People who answer: the names under which choices, labels and confirmations are kept."""
+
+import unicodedata
+
+from catalog.errors import ConfigError
+
+MAX_NAME = 80
+"""Characters of a person's name."""
+
+
+def check_person(name: str) -> str:
+    """A name under which answers are kept: trimmed, in Unicode's composed form.
+
+    Raises:
+        ConfigError: empty, longer than `MAX_NAME`, or with characters that cannot be printed.
+    """
+    trimmed = unicodedata.normalize("NFC", name).strip()
+    if not trimmed or len(trimmed) > MAX_NAME or not trimmed.isprintable():
+        raise ConfigError(f"a person's name must be 1 to {MAX_NAME} printable characters. Got {name!r:.100}: change it")
+    return trimmed
