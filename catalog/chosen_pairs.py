@@ -18,12 +18,13 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from catalog.alignment_sets import AlignmentSet, Item, Variant, check_person
+from catalog.alignment_sets import AlignmentSet, Item, Variant
 from catalog.choices import Choice, read_choices
 from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError, RowRejected, ShardError
 from catalog.images import decode_image, encode_png, resize_image
 from catalog.manifests import Manifest, check_build_name, list_manifests, read_manifest, write_manifest
+from catalog.people import check_person
 from catalog.queries import fetch_rows, open_database, open_table
 from catalog.roots import record_root
 from catalog.schema import PAIRS, PICKS

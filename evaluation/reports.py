@@ -90,11 +90,11 @@ def caption(rows: Sequence[Row]) -> str:
     return (
         f"checkpoint {listed('checkpoint_sha256', 12)}; data {listed('mix_sha256', 12)}; "
         f"seed {listed('seed', None)}; code {listed('code_version', None)}. "
-        "Shares in percent, cosines times 100; intervals: bootstrap over source images." + _unconfirmed(rows)
+        "Shares in percent, cosines times 100; intervals: bootstrap over source images." + edit_warnings(rows)
     )
 
 
-def _unconfirmed(rows: Sequence[Row]) -> str:
+def edit_warnings(rows: Sequence[Row]) -> str:
     """What must be said of edits that nobody has looked at, or that the checkpoint may have seen."""
     configs = [json.loads(row["config"]) for row in rows if row.get("config")]
     by_rule = any(config.get("confirmed_by") == "rule" for config in configs)

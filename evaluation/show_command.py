@@ -13,6 +13,7 @@ from typing import Any
 from catalog.errors import UserError
 from catalog.store import read_shard
 from catalog.workspace import Workspace
+from evaluation.reports import edit_warnings
 from evaluation.tables import print_rows
 
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     paths = [one for one in finished if not one.name.endswith(".cases.parquet")] if options.all else [path]
     for place in paths:
         rows = read_shard(place).to_pylist()
-        sys.stdout.write(f"{place}\n{_describe(rows)}\n")
+        sys.stdout.write(f"{place}\n{_describe(rows)}.{edit_warnings(rows)}\n")
         print_rows(rows)
     return 0
 
@@ -38,6 +39,7 @@ def _describe(rows: list[dict[str, Any]]) -> str:
     config = json.loads(rows[0]["config"]) if rows else {}
     facts = {
         "checkpoint": checkpoint[:12],
+        "confirmed by": config.get("confirmed_by"),
         "mix": rows[0]["mix_sha256"][:12] if rows else "none",
         **{name: config.get(name) for name in ("split", "size", "limit", "seed")},
         "steps": config.get("predictor", {}).get("num_steps"),

@@ -1,5 +1,6 @@
 """Page Evaluation: every metric beside the paper's value and the controls, of one run or two, and their pictures."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from catalog.schema import METRICS, VISION_TASKS
 from catalog.store import read_metadata
 from catalog.workspace import Workspace
 from evaluation.metric_names import to_paper_scale
-from evaluation.reports import is_control
+from evaluation.reports import edit_warnings, is_control
 from infra.dashboard.components import facts, gallery, table
 from infra.dashboard.frame import answer, begin, choose, page, sql_corner, tell, workspace
 from infra.dashboard.pictures import fetch_picture, why_not
@@ -107,6 +108,9 @@ def _show_origin(shown: list[Evaluation], rows: Rows) -> None:
         note = (
             f"data {', '.join(mixes)}; seed {', '.join(sorted({str(row['seed']) for row in own}))}; code {versions[0]}"
         )
+        confirmed = {json.loads(row["config"]).get("confirmed_by") for row in own if row["config"]} - {None}
+        note += f"; edits confirmed by {', '.join(sorted(confirmed))}." if confirmed else ""
+        note += edit_warnings(own)
         items.append(("Checkpoint" if number == 0 else "Beside", ", ".join(digests) or "none: a control", note))
     facts(items, key="evaluation_facts")
 

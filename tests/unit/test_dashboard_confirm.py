@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from catalog.command_line import run
 from catalog.digests import bytes_digest
 from catalog.edit_benchmarks import (
     CANDIDATES,
@@ -23,8 +24,10 @@ from catalog.edit_benchmarks import (
 from catalog.images import encode_png
 from catalog.parquet_streams import write_stream
 from catalog.roots import record_root
+from catalog.schema import METRICS
 from catalog.verification import verify
 from catalog.workspace import Workspace
+from evaluation.commands import main
 from evaluation.edit_benchmark_mix import finish
 
 SCRIPT = "from infra.dashboard import confirm_page\nconfirm_page.show()\n"
@@ -125,3 +128,27 @@ def test_a_finished_benchmark_is_shown_among_the_mixes_and_verified(workspace: W
     shutil.copy(made.path, workspace.catalog / "mix.parquet")
     found = verify(workspace, deep=True)
     assert (found.problems, found.num_mixes) == ([], 1)
+
+
+def test_who_confirmed_the_edits_stands_where_metrics_are_compared(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("people", "rule"):
+        row = dict.fromkeys(METRICS.names) | {
+            "benchmark": "edits_1000/object_removal/test",
+            "metric": "l1",
+            "value": 0.5,
+        }
+        row |= {"vision_task": "image_editing", "unit": "", "num_samples": 3, "mix_sha256": name, "seed": 0}
+        row |= {"code_version": "1", "config": json.dumps({"confirmed_by": name, "training_known": name == "people"})}
+        table = pa.Table.from_pylist([row], schema=METRICS)
+        write_stream(workspace.runs / name / "metrics.parquet", "metrics", METRICS, table.to_batches(), {}, 1)
+    app = AppTest.from_string("from infra.dashboard import evaluation_page\nevaluation_page.show()\n").run(timeout=60)
+    app = app.selectbox(key="second").set_value("rule").run(timeout=60)
+    assert not app.exception
+    said = next(one.proto.json for one in app.main if "ieiw_facts" in str(getattr(one, "proto", "")))
+    assert "edits confirmed by people." in said and "edits confirmed by rule. EDITS SORTED BY RULE ALONE" in said
+    assert said.count("TRAINING DATA NOT KNOWN") == 1
+    assert run(main, ["show", "--output", str(workspace.runs / "rule")]) == 0
+    said = capsys.readouterr().out
+    assert "confirmed by rule" in said and "EDITS SORTED BY RULE ALONE" in said and "TRAINING DATA NOT KNOWN" in said

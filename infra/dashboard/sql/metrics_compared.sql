@@ -20,5 +20,6 @@ SELECT
     checkpoint_sha256,
     mix_sha256,
     seed,
-    code_version
+    code_version,
+    config
 FROM metrics
