@@ -1,7 +1,8 @@
-"""Simulated judges: what they have answered stays, another judge's answers do not count as theirs."""
+"""Alignment sets and simulated judges: whose answers count, and which builds a set is of."""
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from alignment_cases import make_alignment_set
 
@@ -9,7 +10,10 @@ from catalog.alignment_sets import AlignmentSet
 from catalog.choices import read_choices, read_history, record
 from catalog.chosen_pairs import choices_of, choose
 from catalog.errors import ConfigError
+from catalog.parquet_streams import write_stream
+from catalog.schema import MIX
 from evaluation.simulated_judge import JudgeOptions, judge_name, judge_set
+from evaluation.variants import _builds_of
 from tasks.backends.registry import load_backend
 
 FIRST, SECOND = JudgeOptions(least_likeness=-1), JudgeOptions(noise=0.5, least_likeness=-1)
@@ -41,6 +45,14 @@ def test_half_of_another_judges_answers_are_answered_anew_and_a_persons_never(al
     record(alignment, "Ana", "item-0", [1])
     with pytest.raises(ConfigError, match="take another name"):
         judge(alignment, "Ana", FIRST)
+
+
+def test_a_set_is_of_the_builds_of_its_mix(tmp_path):
+    footer = {"builds": [{"name": "one"}, {"name": "two"}], "num_rows": 0, "num_usable": 0}
+    write_stream(tmp_path / "mix.parquet", "mix", MIX, [], footer, 8)
+    assert _builds_of(tmp_path / "mix.parquet") == ["one", "two"]
+    pq.write_table(MIX.empty_table(), tmp_path / "by_hand.parquet")
+    assert _builds_of(tmp_path / "by_hand.parquet") == []
 
 
 def test_pairs_of_some_names_alone(alignment):
