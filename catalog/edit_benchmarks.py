@@ -24,7 +24,7 @@ from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.journals import append_line, read_lines
 from catalog.manifests import check_name
-from catalog.people import check_person
+from catalog.people import check_person, trim_name
 from catalog.schema import MIX, OUTCOME
 from catalog.workspace import Workspace
 
@@ -237,7 +237,7 @@ def next_candidate(candidates: Iterable[Row], answers: Sequence[Confirmation], p
 
     What people differ on is in `list_disputed`, not here: it may stay so.
     """
-    name = check_person(person)
+    name = trim_name(person)
     done = {(one.pair_id, one.proposal) for one in answers if one.person == name}
     for row in candidates:
         if row["reason"] is None and (row["pair_id"], row["proposal"]) not in done:

@@ -16,7 +16,7 @@ from catalog.decisions import decision_name
 from catalog.errors import ConfigError, ShardError
 from catalog.journals import append_line, read_lines
 from catalog.manifests import Manifest, check_name, read_manifest
-from catalog.people import check_person
+from catalog.people import check_person, trim_name
 from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
 from catalog.schema import VERDICTS
 from catalog.text_keys import text_keys
@@ -107,7 +107,7 @@ def next_pair(workspace: Workspace, decision: Manifest, condition: str | None, p
         open_table(connection, "verdicts", decision.paths(workspace, "verdicts"), VERDICTS)
         open_reviews(connection, workspace, decision.parameters["build"])
         run_query(connection, "stir")
-        values = {"verdicts": verdicts_key(decision), "condition": condition, "person": check_person(person)}
+        values = {"verdicts": verdicts_key(decision), "condition": condition, "person": trim_name(person)}
         count = "SELECT count(DISTINCT pair_id) AS n FROM reviews WHERE verdicts = $verdicts AND person = $person"
         seen = fetch_rows(connection, count, verdicts=values["verdicts"], person=values["person"])[0]["n"]
         # One more than were answered is enough, and a constant: DuckDB then reads ids of these rows alone.

@@ -1,7 +1,6 @@
 """What every page stands in: the workspace, its state, errors as sentences, empty states, the corner that shows SQL."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Sequence
 from functools import wraps
 from ipaddress import ip_address
@@ -12,7 +11,7 @@ import streamlit as st
 from catalog.command_line import explain_system_error, printable
 from catalog.errors import UserError
 from catalog.manifests import Manifest, list_manifests, read_manifest
-from catalog.people import MAX_NAME
+from catalog.people import MAX_NAME, trim_name
 from catalog.schema import TABLES
 from catalog.workspace import Workspace
 from infra.dashboard.pictures import Pictures
@@ -212,7 +211,7 @@ def person() -> str:
     name: str = st.text_input(
         "Your name", key="person", max_chars=MAX_NAME, bind="query-params", placeholder="who answers"
     )
-    return unicodedata.normalize("NFC", name).strip()  # as `check_person` keeps it
+    return trim_name(name)
 
 
 def _is_loopback(address: str | None) -> bool:

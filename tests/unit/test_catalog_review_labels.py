@@ -99,6 +99,7 @@ def test_everybody_goes_through_a_stratum_in_one_order_and_once(workspace: Works
             record_label(workspace, decision, pair_id, "bad", person, drawn=True)
             order.append(pair_id)
         orders.append(order)
+    assert next_pair(workspace, decision, "low", "") == orders[0][0]  # who has not given a name yet
     assert orders[0] == orders[1] and orders[0] != sorted(orders[0])
     assert sorted(orders[0]) == [f"pair-{number:02d}" for number in range(0, 40, 4)]
 
