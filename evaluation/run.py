@@ -104,6 +104,16 @@ class EvaluationOptions:
         refuse_training_only(self.render)
 
 
+def check_mix(mix: Path, benchmark: PaperBenchmark | None) -> None:
+    """Raise MixError, saying what makes it, where a mix is not there."""
+    if mix.is_file():
+        return
+    is_made = benchmark is not None and benchmark.protocol == "edits"
+    flow = "flow build-edit-benchmark" if is_made else "flow evaluate-benchmarks"
+    maker = "`python -m catalog mix`" if benchmark is None else flow
+    raise MixError(f"there is no mix at {mix}: make one with {maker}")
+
+
 def evaluate(
     predictor: Predictor,
     mix: Path,
@@ -139,11 +149,7 @@ def evaluate(
         PredictionError: a prediction is missing, of the wrong size or not finite.
         BackendError: a helper model has no answer for a prediction.
     """
-    if not mix.is_file():
-        is_made = benchmark is not None and benchmark.protocol == "edits"
-        flow = "flow build-edit-benchmark" if is_made else "flow evaluate-benchmarks"
-        maker = "`python -m catalog mix`" if benchmark is None else flow
-        raise MixError(f"there is no mix at {mix}: make one with {maker}")
+    check_mix(mix, benchmark)
     reader = decoder or ColorDecoder(options.render.alpha, options.render.radius)
     config = {
         **asdict(options),

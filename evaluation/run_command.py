@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from catalog.parquet_streams import mix_digest
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -35,12 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from evaluation.helper_models import load_helpers
-    from evaluation.run import EvaluationOptions, evaluate, write_rows
+    from evaluation.run import EvaluationOptions, check_mix, evaluate, write_rows
     from trainer.overrides import override
 
     benchmarks = [find_benchmark(key) for key in dict.fromkeys(options.benchmark)]
     for benchmark in benchmarks or (None,):
-        mix_digest(options.mix or _default_mix(benchmark))  # says that there is none, before a judge is paid
+        check_mix(options.mix or _default_mix(benchmark), benchmark)  # before a judge is paid
     predictor, size = _load_predictor(options)
     helpers = _add_judge(load_helpers(options.profile), options)
     decoder = None if options.decoder is None else _load_decoder(options.decoder)

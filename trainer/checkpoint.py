@@ -99,8 +99,8 @@ def save_checkpoint(
     keep_every: int = 0,
     shards: ShardWriter | None = None,
     is_first: bool = True,
-) -> None:
-    """Write one checkpoint and drop old ones.
+) -> Path:
+    """Write one checkpoint and drop old ones; returns its path.
 
     Kept are the ``keep_last`` newest, and those after a multiple of ``keep_every`` steps unless that is 0. One that is
     already there is left as it is: equal steps of one run are equal. Of a sharded run every rank calls this, with the
@@ -116,6 +116,7 @@ def save_checkpoint(
     for old in list_checkpoints(folder)[:-keep_last] if is_first else ():
         if not keep_every or _step_of(old) % keep_every:
             shutil.rmtree(old.rename(_rest(old)))
+    return path
 
 
 def _write_tensors(folder: Path, state: TrainingState, shards: ShardWriter | None) -> None:

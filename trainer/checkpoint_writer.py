@@ -31,7 +31,7 @@ class CheckpointWriter:
         self._timeout = timeout
         self._shards: ShardWriter | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._writing: Future[None] | None = None
+        self._writing: Future[Path] | None = None
 
     def __enter__(self) -> "CheckpointWriter":
         return self

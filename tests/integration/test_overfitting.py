@@ -66,8 +66,8 @@ def batches(models: Models, sources: np.ndarray, targets: np.ndarray, words: lis
     which = torch.arange(PAIRS).repeat(REPEATS)
     means, stds = (part[which] for part in models.encode_posteriors(scale(targets)))
     states = BatchStates(
-        places=torch.arange(len(which)),
-        others=torch.zeros(0, dtype=torch.int64),
+        places=list(range(len(which))),
+        others=[],
         sources=models.encode_sources(scale(sources))[which],
         target_means=means,
         target_stds=stds,

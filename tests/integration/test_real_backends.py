@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chat_server import ChatServer, Reply, completion
 from checkpoints.blip2 import save_blip2
 from checkpoints.laion import save_mlp_head
 from checkpoints.lama import save_tiny_lama
 from checkpoints.open_clip import WIDTH, save_open_clip
 from checkpoints.paint_by_example import save_paint_by_example
-from integration.test_instructors import ChatServer, Reply, _completion
 from plain_build import build
 
 from catalog.images import decode_image
@@ -43,13 +43,12 @@ def _word(body: dict[str, Any]) -> Reply:
         "object_addition": f"please add a {other}",
         "object_replacement": f"please change the {one} to a {other}",
     }[asked["edit"]]
-    return 200, {}, _completion(json.dumps({"instruction": text}))
+    return 200, {}, completion(json.dumps({"instruction": text}))
 
 
 @pytest.fixture(scope="module")
 def chat_server() -> Iterator[ChatServer]:
-    server = ChatServer()
-    server.reply = _word
+    server = ChatServer(_word)
     yield server
     server.close()
 
