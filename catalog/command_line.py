@@ -3,9 +3,12 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from catalog.errors import UserError
+from catalog.errors import ConfigError, UserError
+
+Command = Callable[[Sequence[str]], int]
+"""Arguments to exit status."""
 
 _SYSTEM_ERRORS = {
     errno.ENOSPC: "the disk is full: free some space and run the same command again; finished shards are kept",
@@ -30,6 +33,39 @@ def explain_system_error(error: OSError) -> str:
     advice = _SYSTEM_ERRORS.get(error.errno or 0)
     place = f" ({error.filename})" if error.filename else ""
     return f"{advice or error.strerror or error}{place}"
+
+
+def dispatch(program: str, about: str, commands: Mapping[str, Command], arguments: Sequence[str]) -> int:
+    """Run one subcommand and return its exit status; with none, or ``--help``, list them.
+
+    Args:
+        program: how it is started: ``python -m tasks``.
+        about: what stands above the list.
+        commands: subcommand to what runs it; the first line of its module's docstring says what it does.
+        arguments: the subcommand and its own.
+
+    Raises:
+        ConfigError: no such subcommand.
+    """
+    name, *rest = arguments or ["--help"]
+    if name in ("-h", "--help"):
+        width = max(map(len, commands)) + 1
+        abouts = {
+            name: (sys.modules[one.__module__].__doc__ or "").partition("\n")[0] for name, one in commands.items()
+        }
+        lines = "".join(f"  {name:<{width}} {line}\n" for name, line in abouts.items())
+        sys.stdout.write(f"usage: {program} COMMAND ... (each has --help)\n\n{about}\n{lines}")
+        return 0
+    if name not in commands:
+        raise ConfigError(f"a subcommand of `{program}` must be one of {', '.join(commands)}. Got {name!r}")
+    return commands[name](rest)
+
+
+def hush_libraries() -> None:
+    """Keep advice of the model libraries off the terminal; they read this when they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def run(command: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ dashboard`, page Choose); ``judge`` is a program in their place, for trials. Eac
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from catalog.agreement import measure_agreement
 from catalog.alignment_sets import AlignmentSet
 from catalog.choices import find_progress, list_people
 from catalog.chosen_pairs import Judges, choices_of, choose
+from catalog.command_line import hush_libraries
 from catalog.errors import ConfigError, PredictionError
 from catalog.progress_line import ProgressLine
 from catalog.schema import SPLITS
@@ -33,10 +33,7 @@ _INFRA = Path(__file__).resolve().parents[1] / "infra"
 def main(arguments: Sequence[str]) -> int:
     """Run one subcommand; exit status 0."""
     options = _parse(arguments)
-    # Read by the libraries when they are imported, below.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    hush_libraries()
     commands = {"sample": _sample, "judge": _judge, "agreement": _agreement, "choose": _choose, "curve": _curve}
     return commands[options.command](options)
 

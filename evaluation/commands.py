@@ -3,10 +3,9 @@
 Each subcommand is a function of its own arguments; `python -m evaluation NAME --help` says which it takes.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from catalog.errors import ConfigError
+from catalog import command_line
 from evaluation import (
     align_command,
     benchmarks_command,
@@ -17,7 +16,7 @@ from evaluation import (
     unseen_command,
 )
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+COMMANDS: dict[str, command_line.Command] = {
     "align": align_command.main,
     "benchmarks": benchmarks_command.main,
     "edits": edits_command.main,
@@ -31,18 +30,4 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run one subcommand and return its exit status."""
-    name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help"):
-        sys.stdout.write(_usage())
-        return 0
-    if name not in COMMANDS:
-        raise ConfigError(f"a subcommand of `python -m evaluation` must be one of {', '.join(COMMANDS)}. Got {name!r}")
-    return COMMANDS[name](rest)
-
-
-def _usage() -> str:
-    lines = []
-    for name, function in COMMANDS.items():
-        about = (sys.modules[function.__module__].__doc__ or "").partition("\n")[0]
-        lines.append(f"  {name:<14} {about}")
-    return f"usage: python -m evaluation COMMAND ... (each has --help)\n\n{__doc__}\n" + "\n".join(lines) + "\n"
+    return command_line.dispatch("python -m evaluation", __doc__ or "", COMMANDS, arguments)

@@ -1,11 +1,19 @@
 """Metrics as rows of `catalog.schema.METRICS`, and whether they are of all samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from catalog.digests import canonical_json
 from catalog.errors import PredictionError
+from catalog.parquet_streams import mix_digest, write_stream
+from catalog.schema import METRICS
+from evaluation.code_version import code_version
 from evaluation.measured import Metric
 from evaluation.metric_names import JUDGE_METRICS, unit_of
+from evaluation.predictions import Predictor
 
 Row = dict[str, Any]
 
@@ -23,6 +31,23 @@ def check_complete(benchmark: str, metrics: Sequence[Metric], oracle: Sequence[M
                 f"{benchmark}: {metric.name} must be measured on all {best.num_samples} samples. Got "
                 f"{metric.num_samples}: {metric.backend} has no number for some predictions"
             )
+
+
+def identity_columns(predictor: Predictor, mix: Path, seed: int, config: Mapping[str, Any]) -> Row:
+    """The columns that are the same in each row of one evaluation: what it is of."""
+    return {
+        "checkpoint_sha256": predictor.checkpoint_sha256,
+        "mix_sha256": mix_digest(mix),
+        "seed": seed,
+        "code_version": code_version(),
+        "config": canonical_json(config),
+    }
+
+
+def write_metric_rows(path: Path, rows: Sequence[Row], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write metric rows whole or not at all."""
+    table = pa.Table.from_pylist(list(rows), schema=METRICS)
+    write_stream(path, "metrics", METRICS, table.to_batches(), dict(metadata or {}), max(1, len(rows)))
 
 
 def metric_row(benchmark: str, vision_task: str, metric: Metric) -> Row:

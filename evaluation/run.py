@@ -18,29 +18,24 @@ read back.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-
-from catalog.digests import canonical_json, value_digest
+from catalog.digests import value_digest
 from catalog.durable import sweep, write_file
 from catalog.errors import ConfigError, MixError
-from catalog.parquet_streams import mix_digest, write_stream
 from catalog.render_styles import RenderStyle, refuse_training_only
 from catalog.roots import Roots
 from catalog.samples import Sample
-from catalog.schema import METRICS, SPLITS
+from catalog.schema import SPLITS
 from catalog.store import read_shard
 from catalog.workspace import Workspace
 from evaluation.benchmarks import PaperBenchmark, Protocol
 from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks, read_paper_benchmark, render_cases
-from evaluation.code_version import code_version
 from evaluation.decoders import ColorDecoder, Decoder
 from evaluation.edit_benchmark_mix import read_confirmed_by
 from evaluation.helper_models import HelperModels
 from evaluation.measured import Measure, Metric
 from evaluation.measures import make_measure
-from evaluation.metric_rows import check_complete, metric_row
+from evaluation.metric_rows import Row, check_complete, identity_columns, metric_row, write_metric_rows
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import (
@@ -61,7 +56,6 @@ from evaluation.trained_images import refuse_trained_checkpoint
 _SHOWN_PAIRS = 2
 """Pairs of each benchmark on the picture sheet."""
 
-Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
 """Called with (benchmark, rows done, rows in all)."""
 
@@ -164,13 +158,7 @@ def evaluate(
             config["training_known"] = checkpoint is not None and refuse_trained_checkpoint(
                 Workspace.default(), checkpoint, mix
             )
-    identity = {
-        "checkpoint_sha256": predictor.checkpoint_sha256,
-        "mix_sha256": mix_digest(mix),
-        "seed": options.seed,
-        "code_version": code_version(),
-        "config": canonical_json(config),
-    }
+    identity = identity_columns(predictor, mix, options.seed, config)
     path = output / "evaluations" / f"{value_digest(identity)[:32]}.parquet"
     if not path.exists():
         sweep(output)
@@ -178,8 +166,7 @@ def evaluate(
         rows = [{**identity, **row} for row in runner.rows()]
         write_file(path.with_suffix(".png"), [prediction_sheet(runner.shown)])
         runner.standouts.write(output / "cases" / path.name)
-        table = pa.Table.from_pylist(rows, schema=METRICS)
-        write_stream(path, "metrics", METRICS, table.to_batches(), {"split": options.split}, max(1, len(rows)))
+        write_metric_rows(path, rows, {"split": options.split})
     for source, name in ((path, "metrics.parquet"), (path.with_suffix(".png"), "predictions.png")):
         write_file(output / name, [source.read_bytes()])
     stored: list[Row] = read_shard(path).to_pylist()
@@ -189,8 +176,7 @@ def evaluate(
 
 def write_rows(output: Path, rows: Sequence[Row]) -> None:
     """Put the rows of several evaluations together: ``metrics.parquet`` and the report of a folder."""
-    table = pa.Table.from_pylist(list(rows), schema=METRICS)
-    write_stream(output / "metrics.parquet", "metrics", METRICS, table.to_batches(), {}, max(1, len(rows)))
+    write_metric_rows(output / "metrics.parquet", rows)
     write_report(output, rows)
 
 

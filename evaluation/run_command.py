@@ -8,13 +8,13 @@ Predicted images are kept: a run that was stopped goes on, and a finished one is
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from catalog.command_line import hush_libraries
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -29,10 +29,7 @@ _PAPER_SIZE = 256
 def main(arguments: Sequence[str]) -> int:
     """Evaluate; exit status 0."""
     options = _parse(arguments)
-    # Read by the libraries when they are imported, below.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    hush_libraries()
     from evaluation.helper_models import load_helpers
     from evaluation.run import EvaluationOptions, check_mix, evaluate, write_rows
     from trainer.overrides import override

@@ -8,12 +8,12 @@ evaluation/prompts; predicted images are kept, so a run that was stopped goes on
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog.command_line import hush_libraries
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -28,11 +28,9 @@ _PAPER_SIZE = 256
 def main(arguments: Sequence[str]) -> int:
     """Evaluate; exit status 0."""
     options = _parse(arguments)
-    # Read by the libraries when they are imported, below.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from evaluation.run import EvaluationOptions, Row, write_rows
+    hush_libraries()
+    from evaluation.metric_rows import Row
+    from evaluation.run import EvaluationOptions, write_rows
     from evaluation.unseen_options import UnseenOptions
     from evaluation.unseen_run import NothingToAsk, evaluate_unseen
     from trainer.overrides import override

@@ -5,24 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from catalog.digests import bytes_digest, canonical_json, value_digest
+from catalog.digests import bytes_digest, value_digest
 from catalog.durable import sweep, write_file
 from catalog.errors import MixError
-from catalog.parquet_streams import mix_digest, write_stream
 from catalog.roots import Roots
-from catalog.schema import METRICS
 from catalog.store import read_shard
 from evaluation.cases import Case, HeldOutRow, batches, read_benchmarks
-from evaluation.code_version import code_version
 from evaluation.decoders import ColorDecoder, Decoder
 from evaluation.measured import Metric
-from evaluation.metric_names import unit_of
+from evaluation.metric_rows import Row, check_complete, identity_columns, metric_row, write_metric_rows
 from evaluation.metrics import Image
 from evaluation.pictures import prediction_sheet
 from evaluation.predictions import NoOpPredictor, OraclePredictor, Predictor, predict, stored_predictions
-from evaluation.run import EvaluationOptions, Progress, Row
+from evaluation.run import EvaluationOptions, Progress
 from evaluation.unseen_options import UnseenOptions, UnseenTask
 from evaluation.unseen_tasks import PROMPTS, TASKS, unseen_cases
 
@@ -71,21 +66,14 @@ def evaluate_unseen(
         "decoder": reader.id,
         "predictor": dict(predictor.options),
     }
-    identity = {
-        "checkpoint_sha256": predictor.checkpoint_sha256,
-        "mix_sha256": mix_digest(mix),
-        "seed": options.seed,
-        "code_version": code_version(),
-        "config": canonical_json(config),
-    }
+    identity = identity_columns(predictor, mix, options.seed, config)
     path = output / "evaluations" / f"{name}-{value_digest(identity)[:32]}.parquet"
     if not path.exists():
         sweep(output)
         runner = _Runner(task, predictor, mix, output / "predictions", options, reader, progress)
         rows = [{**identity, **row} for row in runner.rows()]
         write_file(path.with_suffix(".png"), [prediction_sheet(runner.shown)])
-        table = pa.Table.from_pylist(rows, schema=METRICS)
-        write_stream(path, "metrics", METRICS, table.to_batches(), {"split": options.split}, max(1, len(rows)))
+        write_metric_rows(path, rows, {"split": options.split})
     write_file(output / f"{name}.png", [path.with_suffix(".png").read_bytes()])
     stored: list[Row] = read_shard(path).to_pylist()
     return stored
@@ -124,15 +112,18 @@ class _Runner:
                 of_controls[name].observe(batch, predict(control, samples, self._options.seed))
             self._show(batch, images)
         metrics = measure.metrics()
+        check_complete(self._benchmark, metrics, of_controls["oracle"].metrics())
         if self._left_out:
             metrics.append(Metric("rows_left_out", float(self._left_out), len(self._questions)))
         if left_out := self._task.photos_left_out:
             photos = {question.row["source_image"]["sha256"] for question in self._questions}
             metrics.append(Metric("photos_left_out", float(left_out), left_out + len(photos)))
-        rows = [self._row(self._benchmark, metric) for metric in metrics]
+        vision_task = self._task.vision_task
+        rows = [metric_row(self._benchmark, vision_task, metric) for metric in metrics]
         for name, control_measure in of_controls.items():
             for metric in control_measure.metrics():
-                rows.append({**self._row(f"{self._benchmark}/{name}", metric), "checkpoint_sha256": None})
+                row = metric_row(f"{self._benchmark}/{name}", vision_task, metric)
+                rows.append({**row, "checkpoint_sha256": None})
         return rows
 
     def _cases(self) -> Iterator[Case]:
@@ -149,20 +140,6 @@ class _Runner:
         for case, image in zip(batch, images, strict=True):
             if len(self.shown) < _SHOWN:
                 self.shown.append((self._benchmark, case, image))
-
-    def _row(self, benchmark: str, metric: Metric) -> Row:
-        low, high = metric.interval or (None, None)
-        return {
-            "benchmark": benchmark,
-            "metric": metric.name,
-            "value": metric.value,
-            "low": low,
-            "high": high,
-            "num_samples": metric.num_samples,
-            "vision_task": self._task.vision_task,
-            "unit": unit_of(metric.name),
-            "backend": metric.backend,
-        }
 
 
 def _read_questions(task: UnseenTask, mix: Path, options: EvaluationOptions) -> list[HeldOutRow]:

@@ -3,10 +3,9 @@
 Each subcommand is a function of its own arguments; `python -m tasks NAME --help` says which it takes.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from catalog.errors import ConfigError
+from catalog import command_line
 from tasks import (
     check_source_command,
     doctor_command,
@@ -19,7 +18,7 @@ from tasks import (
 )
 from tasks.photo_requests import crawl_command
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+COMMANDS: dict[str, command_line.Command] = {
     "check-source": check_source_command.main,
     "crawl": crawl_command.main,
     "doctor": doctor_command.main,
@@ -35,18 +34,4 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run one subcommand and return its exit status."""
-    name, *rest = arguments or ["--help"]
-    if name in ("-h", "--help"):
-        sys.stdout.write(_usage())
-        return 0
-    if name not in COMMANDS:
-        raise ConfigError(f"a subcommand of `python -m tasks` must be one of {', '.join(COMMANDS)}. Got {name!r}")
-    return COMMANDS[name](rest)
-
-
-def _usage() -> str:
-    lines = []
-    for name, function in COMMANDS.items():
-        about = (sys.modules[function.__module__].__doc__ or "").partition("\n")[0]
-        lines.append(f"  {name:<14} {about}")
-    return f"usage: python -m tasks COMMAND ... (each has --help)\n\n{__doc__}\n" + "\n".join(lines) + "\n"
+    return command_line.dispatch("python -m tasks", __doc__ or "", COMMANDS, arguments)

@@ -47,10 +47,7 @@ def _train(options: argparse.Namespace) -> int:
 
     done = folder.read_finished(config, mix_digest(options.catalog))
     if done is None:
-        # Read by the libraries when they are imported, below.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        command_line.hush_libraries()
         from trainer.loop import train
 
         done = train(config, options.catalog, folder, may_resume=options.resume == "auto")
