@@ -45,6 +45,24 @@ class SamplingOptions:
             )
 
 
+def edit_samples(
+    models: "Models", samples: Sequence[Sample], seeds: Sequence[int], sampling: SamplingOptions
+) -> list[Image]:
+    """The edited sources, each with noise from its own seed."""
+    from trainer.inference import edit
+
+    return edit(
+        models,
+        [sample.source for sample in samples],
+        [sample.instruction for sample in samples],
+        num_steps=sampling.num_steps,
+        text_guidance=sampling.text_guidance,
+        image_guidance=sampling.image_guidance,
+        guidance=sampling.guidance,  # type: ignore[arg-type]
+        seed=seeds,
+    )
+
+
 class CheckpointPredictor:
     """Samples a checkpoint. The networks are loaded when the first prediction is asked for."""
 
@@ -73,18 +91,7 @@ class CheckpointPredictor:
 
     def predict(self, samples: Sequence[Sample], seeds: Sequence[int]) -> list[Image]:
         """The edited sources, each with noise from its own seed."""
-        from trainer.inference import edit
-
-        return edit(
-            self._load(),
-            [sample.source for sample in samples],
-            [sample.instruction for sample in samples],
-            num_steps=self._sampling.num_steps,
-            text_guidance=self._sampling.text_guidance,
-            image_guidance=self._sampling.image_guidance,
-            guidance=self._sampling.guidance,  # type: ignore[arg-type]
-            seed=seeds,
-        )
+        return edit_samples(self._load(), samples, seeds, self._sampling)
 
     def reconstruct(self, images: Sequence[Image]) -> list[Image]:
         """Each image through the autoencoder: mode of the posterior, decoded; nothing is sampled."""

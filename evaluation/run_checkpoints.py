@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.digests import value_digest
 from catalog.errors import CheckpointError
-from evaluation.checkpoints import SamplingOptions, checkpoint_digest, library_versions
+from evaluation.checkpoints import SamplingOptions, checkpoint_digest, edit_samples, library_versions
 from evaluation.metrics import Image
 from trainer.config import TINY_MODEL
 
@@ -27,23 +27,13 @@ class RunPredictor:
 
     def predict(self, samples: "Sequence[Sample]", seeds: Sequence[int]) -> list[Image]:
         """The edited sources, each with noise from its own seed."""
-        from trainer.inference import edit
         from trainer.models import load_models
         from trainer.ranks import pick_device
 
         if self._models is None:
             device = pick_device(self._device)  # type: ignore[arg-type]
             self._models = load_models(self._place).to(device)
-        return edit(
-            self._models,
-            [sample.source for sample in samples],
-            [sample.instruction for sample in samples],
-            num_steps=self._sampling.num_steps,
-            text_guidance=self._sampling.text_guidance,
-            image_guidance=self._sampling.image_guidance,
-            guidance=self._sampling.guidance,  # type: ignore[arg-type]
-            seed=seeds,
-        )
+        return edit_samples(self._models, samples, seeds, self._sampling)
 
 
 def find_checkpoints(run: Path, model: str) -> list[tuple[int, Path | str, str]]:
