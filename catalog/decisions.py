@@ -22,6 +22,7 @@ from catalog.schema import PAIRS, VERDICTS
 from catalog.score_checks import require_references, require_scores
 from catalog.store import read_entry, read_metadata, read_shard, shard_key
 from catalog.text_keys import text_keys
+from catalog.verdict_tallies import VerdictTally
 from catalog.verdicts import find_thresholds, in_order, judge
 from catalog.workspace import Workspace
 
@@ -191,11 +192,13 @@ def _write_verdicts(
         footer: dict[str, Any] = {"step": "decide", "num_rows": num_rows, "num_usable": num_rows}
         footer |= {**parameters, "thresholds": thresholds}
         judged = in_order(lambda stretch: judge(stretch, policy, thresholds, withdrawn), stretches, threads)
-        counts: Counter[tuple[str | None, bool]] = Counter()
-        tables = _counted(_distinct(judged, workspace, source), counts)
-        return write_stream(
-            path, "verdicts", VERDICTS, tables, footer, _ROW_GROUP, _LAYOUT, lambda: {"counts": count_rows(counts)}
-        )
+        tally = VerdictTally()
+        tables = tally.watch(_distinct(judged, workspace, source))
+
+        def count() -> dict[str, Any]:
+            return {"counts": tally.by_fate(), "kinds": tally.by_kind()}
+
+        return write_stream(path, "verdicts", VERDICTS, tables, footer, _ROW_GROUP, _LAYOUT, count)
 
     try:
         return write(ordered=True)
@@ -212,24 +215,6 @@ def _known_digest(workspace: Workspace, decision: str, key: str) -> str | None:
     except ShardError:  # of another version of the schema: the decision is about to be replaced
         return None
     return next((shard.sha256 for shard in shards if shard.key == key), None)
-
-
-def _counted(tables: Iterable[pa.Table], counts: Counter[tuple[str | None, bool]]) -> Iterator[pa.Table]:
-    """The same tables; ``counts`` gets what rejects how many pairs, and whether it is a condition of the policy."""
-    for table in tables:
-        found = table.select(["condition"]).append_column("by_policy", table.column("score").is_valid())
-        for row in found.group_by(["condition", "by_policy"]).aggregate([([], "count_all")]).to_pylist():
-            counts[row["condition"], row["by_policy"]] += row["count_all"]
-        yield table
-
-
-def count_rows(counts: Counter[tuple[str | None, bool]]) -> list[dict[str, Any]]:
-    """As `verdict_counts.sql` gives them: a row per condition or reason, reasons in alphabetical order."""
-    names = sorted({name for name, _ in counts}, key=lambda name: (name is None, name or ""))
-    return [
-        {"condition": name, "by_policy": (name, True) in counts, "num_pairs": counts[name, True] + counts[name, False]}
-        for name in names
-    ]
 
 
 def revoked_here(workspace: Workspace, source: Manifest) -> list[str]:

@@ -10,23 +10,26 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from catalog.candidates import KINDS
 from catalog.decisions import Decision
 from catalog.duplicates import photos_that_look_barred
 from catalog.errors import MixError
 from catalog.manifests import read_manifest
 from catalog.mix_plans import MixPlan
+from catalog.parquet_streams import read_ending
 from catalog.queries import fetch_rows, load_sql, open_table, run_query, run_statement
 from catalog.schema import PAIRS, VERDICTS
 from catalog.text_keys import text_keys
 from catalog.workspace import Workspace
 
 _NUM_NAMED = 5
+_TALLY = pa.schema([*((name, pa.string()) for name in (*KINDS, "fate")), ("num_pairs", pa.int64())])
 
 
 def open_inputs(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, decisions: Sequence[Decision], plan: MixPlan
 ) -> None:
-    """Make the views ``mix_candidates``, ``usable_pairs`` and ``verdicts`` and the table ``mix_sources``.
+    """Make views ``mix_candidates``, ``usable_pairs`` and ``verdicts`` and tables ``mix_tally`` and ``mix_sources``.
 
     Raises:
         MixError: one pair_id for two different pairs, one key for two pair_ids, or a photo that cannot be compared with
@@ -58,6 +61,11 @@ def open_inputs(
         run_query(connection, "mix_candidates")
     else:
         run_query(connection, "unchanged_candidates")
+    if len(verdicts) == 1 and not len(changes):  # `decide` has counted them
+        kinds = read_ending(next(iter(verdicts)))["kinds"]
+        connection.register("mix_tally", pa.Table.from_pylist(kinds, schema=_TALLY))
+    else:
+        run_query(connection, "mix_tally")
     columns = ("name", "dataset", "vision_task", "edit_type")
     table = {key: pa.array([getattr(one, key) for one in plan.sources], pa.string()) for key in columns}
     ordinals = pa.array(range(len(plan.sources)), pa.int32())

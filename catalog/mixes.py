@@ -119,7 +119,6 @@ def build_mix(
 
 
 def _count(connection: duckdb.DuckDBPyConnection, plan: MixPlan, output: Path) -> MixSummary:
-    run_query(connection, "mix_tally")
     run_query(connection, "mix_members")
     rows = fetch_rows(connection, load_sql("mix_counts"))
     if unknown := sorted({str(row["split"]) for row in rows} - set(SPLITS)):

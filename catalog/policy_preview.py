@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from catalog.candidates import Candidates, OutOfOrder, Stretch, list_stretches
-from catalog.decisions import Stage, count_rows, revoked_here, stages_of
+from catalog.decisions import Stage, revoked_here, stages_of
 from catalog.errors import PolicyError
 from catalog.manifests import read_manifest
 from catalog.policies import Condition, Policy
 from catalog.queries import count_threads
 from catalog.score_checks import require_references, require_scores
+from catalog.verdict_tallies import count_rows
 from catalog.verdicts import asked_quantiles, find_fates, in_order, pick_quantiles, usable_values
 from catalog.workspace import Workspace
 

@@ -91,7 +91,8 @@ def _judge(options: argparse.Namespace) -> int:
                 line.say(f"{person}: {done} of {total} items", is_last=done == total)
 
             judged = judge_set(alignment, person, similarity, taste, show)
-            _say({"simulated judge": person, "revision": judge_name(similarity, taste), "items": judged})
+            items = f"{judged} answered now, {len(alignment.items) - judged} before"
+            _say({"simulated judge": person, "revision": judge_name(similarity, taste), "items": items})
     return 0
 
 

@@ -182,13 +182,16 @@ def _count_training_rows(mix: Path) -> int:
 
 def _read_config(run: Path) -> dict[str, Any]:
     path = run / "config.json"
+    remedy = "give the folder of a stage-3 run, such as one below runs"
+    if not path.is_file():
+        raise CheckpointError(f"{run} must be the folder of a training run, but has no config.json: {remedy}")
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = {"model", "global_batch_size"} <= value["config"].keys() and "catalog" in value
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} must say what the run is ({error}): give the folder of a training run"
-        ) from error
+        known = {"model", "global_batch_size", "stage"} <= value["config"].keys() and "catalog" in value
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = False
     if not known:
-        raise CheckpointError(f"{path} must say what the run is: give the folder of a training run")
+        raise CheckpointError(f"{path} must say what the run is, but cannot be read as that: {remedy}")
+    if (stage := value["config"]["stage"]) != "human_alignment":
+        raise CheckpointError(f"the curve is that of stage human_alignment, but {run} is of stage {stage}: {remedy}")
     return value

@@ -1,7 +1,5 @@
-"""Average precision of boxes by intersection over union, computed by pycocotools: COCO's detection metric."""
+"""Average precision of boxes by intersection over union: COCO's detection metric."""
 
-import contextlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import PredictionError
-from evaluation.intervals import Interval, percentiles, resamples
-from evaluation.keypoint_metrics import MatchedCurves
+from evaluation.average_precision import AveragePrecision, MatchedCurves, intervals_of, match_answers
+from evaluation.intervals import Interval, resamples
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
@@ -38,26 +36,13 @@ class FoundBox:
     """Confidence, any scale: the order along the precision-recall curve."""
 
 
-@dataclass(frozen=True)
-class BoxPrecision:
-    """AP over IoU thresholds 0.50:0.05:0.95, at 0.50 and at 0.75, mean over labels; shares in [0, 1]."""
-
-    ap: float
-    ap50: float
-    ap75: float
-    ap_interval: Interval | None = None
-    """95 %, over images or what they are of: `evaluation.intervals`. So for the next two."""
-    ap50_interval: Interval | None = None
-    ap75_interval: Interval | None = None
-
-
 def box_precision(
     found: Sequence[FoundBox],
     truths: Sequence[TrueBox],
     *,
     intervals: bool = True,
     photos: Mapping[str, str] | None = None,
-) -> BoxPrecision | None:
+) -> AveragePrecision | None:
     """AP of boxes, each compared with the true ones of its image and label; None where there is no true one.
 
     Args:
@@ -80,17 +65,9 @@ def box_precision(
     results = [
         {**_annotation(one, place, images, labels), "score": one.score} for place, one in enumerate(_ordered(known), 1)
     ]
-    evaluator = _evaluate(annotations, results, list(images.values()), list(labels.values()))
-    precision = evaluator.eval["precision"][:, :, :, 0, -1]  # (thresholds, recalls, labels)
-    by_threshold = precision.mean(axis=(1, 2))
-    return BoxPrecision(
-        ap=float(by_threshold.mean()),
-        ap50=float(by_threshold[0]),
-        ap75=float(by_threshold[5]),
-        **(
-            _intervals(evaluator, len(labels), [(photos or {}).get(name, name) for name in images]) if intervals else {}
-        ),
-    )
+    evaluator = match_answers("bbox", annotations, results, list(images.values()), list(labels.values()))
+    asked = [(photos or {}).get(name, name) for name in images]
+    return AveragePrecision.of(evaluator, _intervals(evaluator, len(labels), asked) if intervals else {})
 
 
 def _ordered(found: Sequence[FoundBox]) -> list[FoundBox]:
@@ -109,30 +86,6 @@ def _annotation(one: TrueBox | FoundBox, place: int, images: dict[str, int], lab
     }
 
 
-def _evaluate(
-    annotations: list[dict[str, Any]], results: list[dict[str, Any]], images: list[int], labels: list[int]
-) -> Any:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    def index(rows: list[dict[str, Any]]) -> COCO:
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": image} for image in images],
-            "categories": [{"id": label, "name": str(label)} for label in labels],
-            "annotations": rows,
-        }
-        coco.createIndex()
-        return coco
-
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by print
-        evaluator = COCOeval(index(annotations), index(results), "bbox")
-        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, math.inf]], ["all"]
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return evaluator
-
-
 @dataclass(frozen=True)
 class _OfLabel:
     """What `MatchedCurves` reads of an evaluator, of one label."""
@@ -142,7 +95,7 @@ class _OfLabel:
 
 
 def _intervals(evaluator: Any, num_labels: int, photos: Sequence[str]) -> dict[str, Interval | None]:
-    """Bootstrap intervals over photos, by the fields of `BoxPrecision`; none for fewer than two.
+    """Bootstrap intervals over photos, by the fields of `AveragePrecision`; none for fewer than two.
 
     ``photos`` are those of images 1, 2, ... in the evaluator's order.
     """
@@ -161,9 +114,7 @@ def _intervals(evaluator: Any, num_labels: int, photos: Sequence[str]) -> dict[s
             by_label = np.array([curve.precision(row[members]) for curve, members in curves])
             seen = ~np.isnan(by_label[:, 0])
             values.append(by_label[seen].mean(axis=0) if seen.any() else np.full(by_label.shape[1], np.nan))
-    table = np.array(values)
-    columns = {"ap": table.mean(axis=1), "ap50": table[:, 0], "ap75": table[:, 5]}
-    return {f"{name}_interval": percentiles(column) for name, column in columns.items()}
+    return intervals_of(values)
 
 
 def _check(found: Sequence[FoundBox], truths: Sequence[TrueBox]) -> None:

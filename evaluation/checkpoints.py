@@ -125,12 +125,7 @@ def checkpoint_digest(folder: Path) -> str:
     """
     if folder.is_file():
         return file_digest(folder)
-    if not (folder / _INDEX).is_file():
-        what = f"has no {_INDEX}" if folder.is_dir() else "is not a folder"
-        raise CheckpointError(
-            f"a checkpoint must be a pipeline folder as training exports it, but {folder} {what}: "
-            "give the folder named 'pipeline' of a finished training run, or a checkpoint file"
-        )
+    _require_pipeline(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return value_digest({path.relative_to(folder).as_posix(): file_digest(path) for path in files})
 
@@ -141,10 +136,11 @@ def image_size(folder: Path, largest: int = 256) -> int:
     A single file does not say: Stable Diffusion v1 takes any side, so ``largest``.
 
     Raises:
-        CheckpointError: the UNet's or autoencoder's configuration is missing or malformed.
+        CheckpointError: no pipeline folder, or the UNet's or autoencoder's configuration is missing or malformed.
     """
     if folder.is_file():
         return largest
+    _require_pipeline(folder)
     unet, autoencoder = _read_config(folder / "unet"), _read_config(folder / "vae")
     try:
         stride = 2 ** (len(autoencoder["block_out_channels"]) - 1)
@@ -156,8 +152,16 @@ def image_size(folder: Path, largest: int = 256) -> int:
         ) from error
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def _require_pipeline(folder: Path) -> None:
+    if not (folder / _INDEX).is_file():
+        what = f"has no {_INDEX}" if folder.is_dir() else "is not a folder"
+        raise CheckpointError(
+            f"a checkpoint must be a pipeline folder as training exports it, but {folder} {what}: "
+            "give the folder named 'pipeline' of a finished training run, or a checkpoint file"
+        )
 
+
+def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

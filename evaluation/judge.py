@@ -21,6 +21,7 @@ from catalog.strict_toml import read_toml
 from evaluation.metrics import Image
 from tasks.backends.chat_prompt import Message, plain_text, read_object
 from tasks.backends.openai_chat import OpenAIChat
+from tasks.backends.registry import check_options
 
 PROMPT = Path(__file__).with_name("prompts") / "edit_judge.toml"
 SCORES = ("following", "keeping", "quality")
@@ -122,10 +123,9 @@ class JudgeSettings:
         Raises:
             BackendError: an option is wrong.
         """
-        try:
-            return EditJudge(**(self.options | options))
-        except TypeError as error:  # an option that there is none of, or of another type
-            raise BackendError(f"the judge's options must be those of the instructor openai: {error}") from error
+        given = self.options | options
+        check_options("the edit judge", EditJudge, given)
+        return EditJudge(**given)
 
 
 def read_judge(path: Path) -> JudgeSettings:

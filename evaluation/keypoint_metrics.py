@@ -1,22 +1,19 @@
-"""Average precision of keypoints by object keypoint similarity, computed by pycocotools (paper section 4.2).
+"""Average precision of keypoints by object keypoint similarity (paper section 4.2).
 
 Ground-truth boxes: one prediction per annotated object, matched within its image as COCO does. Scores decide
 in which order COCO walks along the precision-recall curve; equal ones are taken by image name, so that the
 order of the rows does not matter.
 """
 
-import contextlib
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catalog.errors import PredictionError
-from evaluation.intervals import Interval, percentiles, resamples
+from evaluation.average_precision import AveragePrecision, MatchedCurves, match_answers
 
 Point = tuple[float, float]
 
@@ -69,22 +66,9 @@ class KeypointPrediction:
     """Confidence, any scale."""
 
 
-@dataclass(frozen=True)
-class KeypointPrecision:
-    """AP over OKS thresholds 0.50:0.05:0.95, at 0.50 and at 0.75; shares in [0, 1]."""
-
-    ap: float
-    ap50: float
-    ap75: float
-    ap_interval: Interval | None = None
-    """95 %, over images: `evaluation.intervals`. So for the next two."""
-    ap50_interval: Interval | None = None
-    ap75_interval: Interval | None = None
-
-
 def keypoint_precision(
     predictions: Sequence[KeypointPrediction], truths: Sequence[KeypointTruth], *, intervals: bool = False
-) -> KeypointPrecision | None:
+) -> AveragePrecision | None:
     """AP of ``predictions[i]`` for ``truths[i]``; None where no truth has a labelled joint.
 
     Args:
@@ -108,7 +92,9 @@ def keypoint_precision(
         shared = {"id": place, "image_id": images[truth.image], "category_id": 1, "area": truth.area}
         annotations.append({**shared, **_annotation(truth, names)})
         results.append({**shared, **_result(prediction, truth, names)})
-    return _evaluate(annotations, results, list(images.values()), names, intervals)
+    sigmas = np.array([COCO_SIGMAS.get(name, OTHER_SIGMA) for name in names])
+    evaluator = match_answers("keypoints", annotations, results, list(images.values()), [1], sigmas)
+    return AveragePrecision.of(evaluator, MatchedCurves(evaluator).intervals() if intervals else {})
 
 
 def _annotation(truth: KeypointTruth, names: Sequence[str]) -> dict[str, Any]:
@@ -131,84 +117,6 @@ def _result(prediction: KeypointPrediction, truth: KeypointTruth, names: Sequenc
         point = prediction.points.get(name)
         keypoints += [*(point if point is not None else (away, away)), 1]
     return {"keypoints": keypoints, "score": prediction.score}
-
-
-def _evaluate(
-    annotations: list[dict[str, Any]],
-    results: list[dict[str, Any]],
-    images: list[int],
-    names: Sequence[str],
-    intervals: bool,
-) -> KeypointPrecision:
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    def index(rows: list[dict[str, Any]]) -> COCO:
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": image} for image in images],
-            "categories": [{"id": 1, "name": "object"}],
-            "annotations": rows,
-        }
-        coco.createIndex()
-        return coco
-
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by print
-        # Not `loadRes`: it takes a result's area from its joints, and one that is far off would be ignored.
-        evaluator = COCOeval(index(annotations), index(results), "keypoints")
-        evaluator.params.kpt_oks_sigmas = np.array([COCO_SIGMAS.get(name, OTHER_SIGMA) for name in names])
-        evaluator.params.areaRng, evaluator.params.areaRngLbl = [[0, math.inf]], ["all"]
-        evaluator.evaluate()
-        evaluator.accumulate()
-    precision = evaluator.eval["precision"][:, :, 0, 0, 0]  # (thresholds, recalls)
-    found = MatchedCurves(evaluator).intervals() if intervals else {}
-    return KeypointPrecision(
-        ap=float(precision.mean()), ap50=float(precision[0].mean()), ap75=float(precision[5].mean()), **found
-    )
-
-
-class MatchedCurves:
-    """Average precision for any weights of the images, from matches that pycocotools made once.
-
-    An image of weight 2 counts as if it were there twice: its objects, and its predictions one after the other.
-    """
-
-    def __init__(self, evaluator: Any) -> None:
-        """Gather what the evaluator found, of one category, area range and number of detections."""
-        found = [one for one in evaluator.evalImgs if one is not None]
-        scores = np.concatenate([one["dtScores"] for one in found])
-        order = np.argsort(-scores, kind="mergesort")  # as pycocotools: ties stay in the order of the images
-        ignored = np.concatenate([one["dtIgnore"] for one in found], axis=1)[:, order].astype(bool)
-        matched = np.concatenate([one["dtMatches"] for one in found], axis=1)[:, order] > 0
-        self._right, self._wrong = matched & ~ignored, ~matched & ~ignored  # (thresholds, predictions)
-        self._image = np.repeat(np.arange(len(found)), [len(one["dtScores"]) for one in found])[order]
-        self._objects = np.array([np.count_nonzero(np.asarray(one["gtIgnore"]) == 0) for one in found], np.float64)
-        self._recalls = evaluator.params.recThrs
-
-    def precision(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean precision at the 101 recalls by OKS threshold; NaN where the weights leave no object."""
-        total = weights @ self._objects
-        if not total:
-            return np.full(len(self._right), np.nan)
-        each = weights[self._image]
-        right, wrong = np.cumsum(self._right * each, axis=1), np.cumsum(self._wrong * each, axis=1)
-        precision = right / (right + wrong + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-        values = np.zeros((len(right), len(self._recalls)))
-        for row, (recall, best) in enumerate(zip(right / total, envelope, strict=True)):
-            places = np.searchsorted(recall, self._recalls, side="left")
-            reached = places < len(best)
-            values[row, reached] = best[places[reached]]
-        return np.asarray(values.mean(axis=1))
-
-    def intervals(self) -> dict[str, Interval | None]:
-        """Bootstrap intervals over images, by the fields of `KeypointPrecision`."""
-        count = len(self._objects)
-        if count < 2:
-            return {}
-        values = np.array([self.precision(row) for weights in resamples(count) for row in weights])
-        columns = {"ap": values.mean(axis=1), "ap50": values[:, 0], "ap75": values[:, 5]}
-        return {f"{name}_interval": percentiles(column) for name, column in columns.items()}
 
 
 def _check(prediction: KeypointPrediction, truth: KeypointTruth) -> None:

@@ -45,7 +45,10 @@ def ablate(
         "infra/studies/instructions.toml"
     ),
     scale: Annotated[str, Field(description="One of the study's.")] = "demo",
-    seeds: Annotated[list[int] | None, Field(description="Run these alone; the report has the study's, too.")] = None,
+    seeds: Annotated[
+        list[Annotated[int, Field(ge=0)]] | None,
+        Field(min_length=1, description="Run these alone; the report has the study's, too."),
+    ] = None,
     num_processes: Annotated[int, Field(ge=1, le=1024, description="Ranks of each training.")] = 1,
 ) -> State[Any]:
     """Mix, train and evaluate each arm with each seed, then compare."""

@@ -85,37 +85,21 @@ def align(
         name = alignment_set or f"{steps.name}-{first.name.rpartition('-')[2]}"
         helper = ["--profile", profile] if profile else []
         _sample(workspace, steps, name, source, first)
-        # Programs that answered earlier (more judges than now) do not train; of people, everybody does.
-        people = None if judges == "people" else [f"simulated judge {n + 1}" for n in range(simulated_judges)]
-        if people is not None:
-            names = [part for person in people for part in ("--person", person)]
-            _run(workspace, "judge", ["--set", name, *names, *helper, *option_arguments(steps.judge)])
+        people = None if judges == "people" else _judge(workspace, steps, name, simulated_judges, helper)
         alignment = AlignmentSet.read(workspace, name)
         choices = choices_of(alignment, judges, people)
         missing = set(alignment.items) - {one.item_id for one in choices}
-        agreement = measure_agreement(alignment, choices)
         if not choices or (missing and not allow_unanswered):
             waiting = f"{len(missing)} of {len(alignment.items)} items of {name} have no choice yet"
             return Completed(
                 name="Waiting", message=f"{waiting}: open the page Choose (`make dashboard`), then run this again"
             )
-        build = f"{name}-{judges}"  # what people and what programs chose stay apart
-        chosen = choose(name, build, judges, steps.min_votes, people)
-        output = f"catalog/{build}.parquet"
-        state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
-        if not state.is_completed():
-            return Failed(message=f"mix: {state.message}")
-        measured = _measured(workspace, source, steps)
-        refuse_trained(workspace.home / output, measured)
-        # Further choices make another mix, and another mix is another run.
-        folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{build}")
-        settings = steps.training(first, chosen.num_pairs)
-        state = train_generalist(output, steps.recipe, str(folder), num_processes, settings, return_state=True)
-        if not state.is_completed():
-            return Failed(message=f"train: {state.message}")
+        # What people and what programs chose stay apart.
+        chosen = choose(name, f"{name}-{judges}", judges, steps.min_votes, people)
+        folder = _train(workspace, steps, chosen, source, first, num_processes)
         given = [] if "benchmark" in steps.curve else ["--mix", str(source)]
         _run(workspace, "curve", ["--run", str(folder), *given, *helper, *option_arguments(steps.curve)])
-        write_alignment_report(folder, steps, alignment, chosen, agreement)
+        write_alignment_report(folder, steps, alignment, chosen, measure_agreement(alignment, choices))
         publish_alignment(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
@@ -126,6 +110,38 @@ def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, fi
     arguments = ["--set", name, "--checkpoint", str(first / "pipeline"), "--mix", str(mix), "--grid", steps.grid]
     arguments += ["--limit", str(steps.items), "--seed", str(steps.seed)]
     _run(workspace, "sample", [*arguments, *option_arguments(steps.sampling)])
+
+
+def _judge(
+    workspace: Workspace, steps: AlignmentPlan, alignment_set: str, num_judges: int, helper: list[str]
+) -> list[str]:
+    """Simulated judges answer; their names. Who answered earlier, when there were more judges, is not among them."""
+    people = [f"simulated judge {number + 1}" for number in range(num_judges)]
+    names = [part for person in people for part in ("--person", person)]
+    _run(workspace, "judge", ["--set", alignment_set, *names, *helper, *option_arguments(steps.judge)])
+    return people
+
+
+def _train(
+    workspace: Workspace, steps: AlignmentPlan, chosen: ChosenPairs, source: Path, first: Path, num_processes: int
+) -> Path:
+    """Mix what was chosen and train on it; the run's folder. Further choices make another mix and so another run.
+
+    Raises:
+        ChildFailed: mix or training ended in another state than completed.
+        UserError: what will be measured was chosen from.
+    """
+    output = f"catalog/{chosen.build}.parquet"
+    state = build_mix([chosen.build], _POLICY, steps.mix_plan, output, return_state=True)
+    if not state.is_completed():
+        raise ChildFailed(f"mix: {state.message}")
+    refuse_trained(workspace.home / output, _measured(workspace, source, steps))
+    folder = default_run_folder(workspace, workspace.home / output, f"{steps.recipe}-{chosen.build}")
+    settings = steps.training(first, chosen.num_pairs)
+    state = train_generalist(output, steps.recipe, str(folder), num_processes, settings, return_state=True)
+    if not state.is_completed():
+        raise ChildFailed(f"train: {state.message}")
+    return folder
 
 
 def _measured(workspace: Workspace, mix: Path, steps: AlignmentPlan) -> list[HeldOutRow]:

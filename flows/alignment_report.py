@@ -17,6 +17,7 @@ def write_alignment_report(
     folder: Path, plan: AlignmentPlan, alignment: AlignmentSet, chosen: ChosenPairs, agreement: Agreement
 ) -> None:
     """``alignment.md`` and ``alignment.json`` in a stage-3 run's folder; the curve lies in ``curve/``."""
+    last = json.loads((folder / "curve" / "curve.json").read_bytes())["points"][-1]
     variants = max((len(item.variants) for item in alignment.items.values()), default=0)
     rows = [
         ("", "here", "paper (sections 3.3, 4.8)"),
@@ -29,7 +30,7 @@ def write_alignment_report(
         ("agreement on variants (alpha)", _number(agreement.alpha_variants), "-"),
         ("agreement on sets (alpha, MASI)", _number(agreement.alpha_sets), "-"),
         ("overlap of two people", _number(agreement.overlap), "-"),
-        ("epochs", str(plan.epochs), "about 10"),
+        ("epochs", f"{last['epoch']:.3g}", "about 10"),  # whole steps: seldom the plan's number
     ]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], ("---", "---:", "---:"), *rows[1:])]
     curve = (folder / "curve" / "curve.md").read_text(encoding="utf-8").partition("\n\n")[2]

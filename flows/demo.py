@@ -2,9 +2,9 @@
 
     python -m flows.demo
 
-Starts a local Prefect server and worker (or uses those of ``make server``), runs build-ieiw, build-mix, train, evaluate
-and align (until people choose), each as its own deployment, and prints what came out. What is finished is recognised: a
-second run only checks. Nothing is left running, however it ends.
+Starts a local Prefect server and worker (or uses those of ``make server``), runs forecast, build-ieiw, build-mix,
+train, evaluate, build-edit-benchmark and align (both until people answer), each as its own deployment, and prints what
+came out. What is finished is recognised: a second run only checks. Nothing is left running, however it ends.
 """
 
 import argparse
@@ -25,10 +25,12 @@ from flows.local_server import REPOSITORY, ServerError, running_server
 from flows.stage_runs import run_stage
 
 STAGES: dict[str, tuple[str, ...]] = {
+    "forecast": (),
     "build-ieiw": (),
     "build-mix": (),
     "train": ('settings={"pictures_every": 60}',),  # pictures of held-out rows, for the dashboard
     "evaluate": ("steps=20", "limit=12"),  # a minute instead of ten; the networks are random anyway
+    "build-edit-benchmark": ("per_class=4", "total=12"),  # samples to confirm, on page Confirm
     "align": ("judges=people",),  # variants to choose from, on page Choose of `make dashboard`; it waits for people
 }
 """Deployments in order, each with the parameters that differ from its defaults."""

@@ -23,7 +23,7 @@ from catalog.workspace import Workspace
 from flows.run_results import count_reasons, read_losses, read_metrics
 from flows.shard_graph import BuildOutcome
 from flows.timing import current_flow_run
-from tasks.forecast import Outcome
+from tasks.forecast import Forecast, Outcome
 from tasks.template_expansion import Expansion
 
 _SHEET_WIDTH = 1400  # pixels; the artifact holds a smaller JPEG, the PNG on disk is whole
@@ -60,6 +60,13 @@ def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcom
         markdown=f"# {manifest.name}\n\nFull size: `{sheet}`\n\n![pairs](data:image/jpeg;base64,{picture})",
         description=f"Build {manifest.name}: source, mask, target, instruction",
     )
+
+
+def publish_pilot(forecast: Forecast) -> None:
+    """What a pilot says of the whole build."""
+    named = {"accepted pairs": forecast.accepted, "seconds of one worker": forecast.seconds, "cost": forecast.cost}
+    rows = [{"quantity": name, "forecast": one.value, "from": one.low, "to": one.high} for name, one in named.items()]
+    _table("forecast", rows, f"Build {forecast.build}: forecast by policy {forecast.policy['name']}")
 
 
 def publish_forecast(outcomes: Sequence[Outcome], build: str) -> None:

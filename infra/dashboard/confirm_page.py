@@ -78,9 +78,9 @@ def _show_open(root: Workspace, name: str, candidates: list[Row], answers: list[
         return
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        _show_pictures(row)
+        seen = _show_pictures(row)
     with right:
-        _ask(root, name, row, who)
+        _ask(root, name, row, who, seen)
 
 
 def _choose_disputed(disputed: list[tuple[Row, list[Confirmation]]]) -> Row:
@@ -90,7 +90,8 @@ def _choose_disputed(disputed: list[tuple[Row, list[Confirmation]]]) -> Row:
     return row
 
 
-def _show_pictures(row: Row) -> None:
+def _show_pictures(row: Row) -> bool:
+    """Whether they could be shown."""
     st.subheader("Instruction", anchor=False)
     st.text(printable(row["instruction"]))
     image = row["source_image"]
@@ -98,12 +99,13 @@ def _show_pictures(row: Row) -> None:
         source, target = (pictures().image(row[side], LARGE) for side in ("source_image", "target_image"))
     except UserError as error:
         tell("The pictures cannot be shown.", why_not(error), kind="warning")
-        return
+        return False
     aspect = image["width"] / image["height"]
     compare(("source", source), ("target", target), aspect, [], "no target", key=f"confirm-{row['pair_id']}")
+    return True
 
 
-def _ask(root: Workspace, name: str, row: Row, who: str) -> None:
+def _ask(root: Workspace, name: str, row: Row, who: str, seen: bool) -> None:
     proposed = _NAMES[row["proposed_class"]] if row["proposed_class"] else "left to you"
     st.text(f"By rule: {proposed}\n{printable(row['why'])}")
     st.text(f"Before: {printable(row['source_caption'])}")
@@ -117,6 +119,7 @@ def _ask(root: Workspace, name: str, row: Row, who: str) -> None:
             shortcut=_SHORTCUTS[answer],
             type="primary" if answer == row["proposed_class"] else "secondary",
             width="stretch",
+            disabled=not seen and answer != LEFT_OUT,  # nobody confirms what was not seen
             on_click=_record,
             args=(root, name, row, answer, who, key),
         )

@@ -81,7 +81,7 @@ def load_backend(role: str, name: str, **options: Any) -> Any:
     module, _, attribute = _target(role, name).partition(":")
     try:
         backend_class = getattr(importlib.import_module(module), attribute)
-        _check_options(role, name, backend_class, options)
+        check_options(f"{role} {name!r}", backend_class, options)
         return backend_class(**options)
     except ModuleNotFoundError as error:
         package = (error.name or "its package").partition(".")[0]
@@ -119,18 +119,21 @@ def _choices(role: str) -> str:
     return ", ".join(ROLES[role])
 
 
-def _check_options(role: str, name: str, backend_class: type, options: dict[str, Any]) -> None:
+def check_options(what: str, backend_class: type, options: dict[str, Any]) -> None:
+    """Refuse options that a class's constructor does not take, or of another type.
+
+    Raises:
+        BackendError: names the option; ``what`` begins the sentence.
+    """
     known = [parameter for parameter in inspect.signature(backend_class).parameters]
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise BackendError(
-            f"{role} {name!r} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}"
-        )
+        raise BackendError(f"{what} has no option {unknown[0]!r}; its options are: {', '.join(known) or 'none'}")
     constructor: Any = backend_class.__init__  # type: ignore[misc]
     for option, hint in get_type_hints(constructor).items():
         if option in options and not _fits(options[option], hint):
             kind = hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
-            raise BackendError(f"{role} {name!r}: {option} must be of type {kind}. Got {options[option]!r:.80}")
+            raise BackendError(f"{what}: {option} must be of type {kind}. Got {options[option]!r:.80}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

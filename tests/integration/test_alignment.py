@@ -131,7 +131,7 @@ def test_simulated_judges_answer_once_and_are_named(run, workspace, capsys) -> N
     assert {one.variants for one in choices[:2]} != {one.variants for one in choices[2:]}
     capsys.readouterr()
     assert run("judge", "--set", "tiny", *people) == 0
-    assert "items            0" in capsys.readouterr().out
+    assert "items            0 answered now, 2 before" in capsys.readouterr().out
     assert read_choices(alignment) == choices
     assert run("agreement", "--set", "tiny") == 0
     shown = capsys.readouterr().out
@@ -193,3 +193,17 @@ def test_stage_three_trains_on_the_chosen_and_the_curve_is_drawn(run, workspace,
     assert run(*curve, "--mix", trap) == 2
     assert "photos that are measured must not train" in capsys.readouterr().err
     assert len(seen) == NUM_TRAIN
+    config = json.loads((folder / "config.json").read_text())
+    config["config"]["stage"] = "task_training"
+    other = workspace.runs / "stage2"
+    other.mkdir()
+    for text, sentence in (
+        (json.dumps(config), "of stage human_alignment, but"),
+        ("{", "cannot be read as that: give the folder of a stage-3 run"),
+        (None, "has no config.json: give the folder of a stage-3 run"),
+    ):
+        (other / "config.json").unlink(missing_ok=True)
+        if text is not None:
+            (other / "config.json").write_text(text)
+        assert run("curve", "--run", other) == 2
+        assert sentence in capsys.readouterr().err

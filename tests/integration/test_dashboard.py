@@ -1,21 +1,19 @@
-"""The dashboard in Debian's Chromium, over a workspace that a real build made: what a user does, and what must not be.
-
-Skipped only where no Chromium is on the PATH (`apt-get install chromium`; nothing is downloaded by the tests).
-"""
+"""The dashboard in Debian's Chromium, over a workspace that a real build made: what users do, and what must not be."""
 
 import json
 import re
 import shutil
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from browser_pages import PATIENCE, needs_chromium, see, settled
 from dashboard_site import HOSTILE, POLICY, dashboard, make_workspace
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from catalog.alignment_sets import AlignmentSet
 from catalog.choices import read_choices
@@ -28,22 +26,9 @@ from evaluation.reports import is_control
 from infra.dashboard.data_thresholds import policy_file, with_limits
 from infra.dashboard.server import PAGES
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 60_000  # ms, on a machine that does other work
 BUILD = "build-ieiw"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: apt-get install chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -51,44 +36,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, 
     workspace = make_workspace(tmp_path_factory.mktemp("dashboard"))
     with dashboard(workspace.home) as (url, _):
         yield workspace, url
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens an address in a window of its own; at the end no window may have asked anybody else, or complained."""
-    contexts, faults = [], list[str]()
-
-    def note(request: Any) -> None:
-        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:http://127.0.0.1:")):
-            faults.append(f"request to {request.url}")
-
-    def start(url: str, **options: Any) -> Page:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1440, "height": 1000}, **options}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("request", note)
-        page.on("websocket", lambda socket: "//127.0.0.1:" in socket.url or faults.append(f"socket to {socket.url}"))
-        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(url)
-        return page
-
-    yield start
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def settled(page: Page) -> Page:
-    """The page once its script has run to the end."""
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=PATIENCE)
-    return page
-
-
-def see(page: Page, text: str | re.Pattern[str], *, exact: bool = False) -> Locator:
-    found = page.get_by_text(text, exact=exact).first
-    expect(found).to_be_visible(timeout=PATIENCE)
-    return found
 
 
 def fact(page: Page, name: str) -> Locator:

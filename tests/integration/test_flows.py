@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_pages import needs_chromium, see
+from dashboard_site import dashboard
 from PIL import Image
+from playwright.sync_api import Page
 
 from catalog.alignment_sets import AlignmentSet
-from catalog.choices import record
+from catalog.choices import read_choices
 from catalog.instruction_templates import read_templates
 from catalog.ledger import read_entries
 from catalog.manifests import read_manifest
@@ -26,6 +29,7 @@ from catalog.workspace import Workspace
 from flows.child_process import descendants
 from flows.local_server import REPOSITORY, prefect_command, prefect_environment
 from flows.prefect_api import FINAL_STATES, PrefectApi
+from tasks.forecast import read_forecast
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -142,6 +146,17 @@ def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server):
     assert changed <= {str(server.workspace.manifest_path("small"))}
 
 
+def test_a_forecast_is_made_kept_and_named_in_one_sentence(server):
+    run = server.run("forecast", overrides=SMALL, share=0.5)
+    kind, message = server.wait(run)
+    assert kind == "COMPLETED" and "records piloted: " in message and " accepted pairs, from " in message, message
+    forecast = read_forecast(server.workspace, "small")
+    assert forecast is not None and f"{forecast.num_piloted} of {forecast.num_records} records piloted" in message
+    assert "forecast" in artifact_keys(server, run)
+    kind, message = server.wait(server.run("forecast", profile="nowhere.toml"))
+    assert kind == "FAILED" and "nowhere.toml" in message and "Traceback" not in message
+
+
 def test_instructions_are_expanded_by_their_own_deployment(server):
     run = server.run("expand-instructions", names=["denoising", "deblurring"], target=6, output="words")
     kind, message = server.wait(run)
@@ -249,7 +264,8 @@ sampling = {{ size = 32 }}
 """
 
 
-def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
+@needs_chromium
+def test_alignment_waits_for_people_and_goes_on_with_what_they_chose_in_a_browser(server, open_page):
     home = server.workspace.home
     (home / "grid.toml").write_text(GRID)
     (home / "alignment.toml").write_text(ALIGNMENT.format(grid=home / "grid.toml"))
@@ -258,8 +274,11 @@ def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
     assert kind == "COMPLETED" and message.startswith("2 of 2 items of tiny have no choice yet")
     alignment = AlignmentSet.read(server.workspace, "tiny")
     assert [len(item.variants) for item in alignment.items.values()] == [2, 2]
-    for item_id in alignment.items:
-        record(alignment, "Ana", item_id, [1])
+    _choose_in_a_browser(home, open_page)
+    first, second = alignment.items
+    order = [one.number for one in alignment.blind_order("Ana", first)]
+    picked = {one.item_id: one.variants for one in read_choices(alignment, "Ana")}
+    assert picked[first] == (order[1],) and len(picked[second]) == 1
     run = server.run("align", **asked)
     kind, message = server.wait(run, seconds=300)
     assert kind == "COMPLETED" and message.startswith("2 chosen pairs trained 1 epochs"), message
@@ -267,6 +286,67 @@ def test_alignment_waits_for_people_and_goes_on_with_what_they_chose(server):
     assert "29.6" in (folder / "alignment.md").read_text()
     assert len(json.loads((folder / "curve" / "curve.json").read_text())["points"]) == 2
     assert "alignment" in artifact_keys(server, run)
+
+
+def _choose_in_a_browser(home: Path, open_page: Callable[..., Page]) -> None:
+    """Ana picks one variant of each of two items; between the two the dashboard is killed and started again."""
+    for answered in (0, 1):
+        with dashboard(home) as (url, process):
+            page = open_page(f"{url}/choose?person=Ana&set=tiny")
+            see(page, f"{answered} of 2 answered")
+            page.get_by_role("button", name="variant 2").click()
+            page.get_by_role("button", name="Save this choice").click()
+            see(page, f"{answered + 1} of 2 answered")
+            page.context.close()  # a page whose server is gone complains
+            os.kill(process, signal.SIGKILL)
+
+
+TINY_STUDY = """
+[scale.tiny]
+builds = ["small"]
+policy = "infra/policies/embedded.toml"
+mix_plan = "{plan}"
+recipe = "demo"
+settings = {{ num_steps = 2, image_size = 32, global_batch_size = 2, micro_batch_size = 2, num_workers = 0 }}
+evaluation = {{ steps = 1, limit = 2 }}
+"""
+
+
+def test_an_ablation_names_what_is_missing_and_goes_on_to_paired_differences(server):
+    home = server.workspace.home
+    given = (REPOSITORY / "infra/studies/instructions.toml").read_text()
+    (home / "study.toml").write_text(given + TINY_STUDY.format(plan=home / "plan.toml"))
+    asked = {"study": str(home / "study.toml"), "scale": "tiny"}
+    report = server.workspace.runs / "study-instructions-tiny" / "study.md"
+    kind, message = server.wait(server.run("ablate", **asked, seeds=[0]), seconds=300)
+    assert kind == "FAILED" and message.startswith("4 missing (") and ", seed 1: " in message, message
+    assert "detailed, seed 2" in report.read_text()
+    finished = {path: path.stat().st_mtime_ns for path in server.workspace.runs.glob("study-*-0/finished.json")}
+    assert len(finished) == 2
+    run = server.run("ablate", **asked)
+    kind, message = server.wait(run, seconds=300)
+    assert kind == "COMPLETED" and "comparisons; report in" in message, message
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished  # seed 0 was not trained again
+    written = report.read_text()
+    assert "render.wording" in written and "71.2" in written and "Nothing is missing." in written
+    assert "study" in artifact_keys(server, run)
+    kind, message = server.wait(server.run("ablate", study=str(home / "study.toml"), scale="huge"))
+    assert kind == "FAILED" and "has the scales demo, paper, tiny. Got 'huge'" in message
+
+
+def test_unseen_tasks_are_asked_of_a_run_and_of_the_exact_answer(server):
+    run = server.run("evaluate-unseen", control="oracle")
+    kind, message = server.wait(run, seconds=300)
+    assert kind == "COMPLETED", message
+    rows = (server.workspace.runs / "unseen-oracle" / "metrics.md").read_text()
+    assert "| ap | 100.00 |" in rows and "metrics" in artifact_keys(server, run)
+    asked = {"tasks": ["detection"], "steps": 1, "limit": 1}
+    kind, message = server.wait(server.run("evaluate-unseen", **asked), seconds=300)
+    assert kind == "COMPLETED", message
+    (folder,) = server.workspace.runs.glob("demo-*/unseen")
+    assert "detection" in (folder / "metrics.md").read_text()
+    kind, message = server.wait(server.run("evaluate-unseen", tasks=["face_alignment"], control="oracle"))
+    assert kind == "FAILED" and "Traceback" not in message
 
 
 def test_benchmarks_go_from_a_datasets_files_to_a_table_beside_the_papers(server, tmp_path):

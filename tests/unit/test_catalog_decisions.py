@@ -15,7 +15,9 @@ from made_policies import GAP, LOW, make_policy
 from catalog.decisions import compare, decide, list_decisions
 from catalog.errors import PolicyError, ShardError
 from catalog.manifests import Manifest, read_manifest, write_manifest
+from catalog.parquet_streams import read_ending
 from catalog.policies import Policy
+from catalog.queries import fetch_rows, load_sql, open_database, open_table, run_query
 from catalog.schema import SCORES, VERDICTS
 from catalog.store import shard_key, write_shard
 from catalog.text_keys import text_key, text_keys
@@ -126,7 +128,9 @@ def test_verdicts_equal_a_judge_in_plain_python(
     policy = make_policy(*conditions)
     decision = decide(workspace, "build-ieiw", policy, threads=1)
     expected = judge(pairs, scores, policy)
-    found = pq.read_table(decision.manifest.paths(workspace, "verdicts")[0])
+    path = decision.manifest.paths(workspace, "verdicts")[0]
+    found = pq.read_table(path)
+    assert read_ending(path) == count_by_sql(path)
     assert found.schema.equals(VERDICTS)
     assert found.to_pylist() == expected
     assert decision.num_pairs == len(pairs)
@@ -134,6 +138,19 @@ def test_verdicts_equal_a_judge_in_plain_python(
     assert sum(stage.removed for stage in decision.waterfall) + decision.num_accepted == len(pairs)
     for stage in decision.waterfall[1:]:
         assert stage.removed == sum(row["condition"] == stage.name for row in expected)
+
+
+def count_by_sql(verdicts: Path) -> dict[str, Any]:
+    """What the footer of verdicts says, as the mix and the dashboard would count it."""
+    with open_database() as connection:
+        open_table(connection, "verdicts", [verdicts], VERDICTS)
+        for name in ("judged_pairs", "unchanged_candidates", "mix_tally"):
+            run_query(connection, name)
+        kinds = fetch_rows(
+            connection, "SELECT * EXCLUDE (split, fate, num_pairs), split, fate, num_pairs FROM mix_tally"
+        )
+        counts = fetch_rows(connection, load_sql("verdict_counts"))
+    return {"counts": counts, "kinds": sorted(kinds, key=lambda row: [(v is None, v or "") for v in row.values()])}
 
 
 def write_scored(workspace: Workspace, pairs: list[Any], scores: list[Any], size: int) -> None:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from evaluation.average_precision import MatchedCurves
 from evaluation.intervals import NUM_RESAMPLES, Share, bootstrap, ratio_interval, resamples
-from evaluation.keypoint_metrics import KeypointPrediction, KeypointTruth, MatchedCurves, keypoint_precision
+from evaluation.keypoint_metrics import KeypointPrediction, KeypointTruth, keypoint_precision
 
 
 def test_a_mean_by_naive_resampling():

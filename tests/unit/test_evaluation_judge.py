@@ -148,7 +148,11 @@ def test_a_blind_judge_is_refused(server: ChatServer, settings: JudgeSettings, t
     [
         ('url = "http://127.0.0.1:1/v1"\n', "model must be the name"),
         ('url = "http://127.0.0.1:1/v1"\nmodel = "m"\nmax_unanswered = 1.5\n', r"a share in \[0, 1\)"),
-        ('url = "http://127.0.0.1:1/v1"\nmodel = "m"\ncolour = 1\n', "must be those of the instructor openai"),
+        (
+            'url = "http://127.0.0.1:1/v1"\nmodel = "m"\ncolour = 1\n',
+            "edit judge has no option 'colour'; its options",
+        ),
+        ('url = "http://127.0.0.1:1/v1"\nmodel = 3\n', "edit judge: model must be of type str. Got 3"),
         ("url = ", "judge.toml"),
     ],
 )

@@ -80,6 +80,7 @@ def test_entrypoints_load_strictly_and_have_the_documented_names():
     names, heavy = json.loads(run_python(code).splitlines()[-1])
     assert names == [
         "build-ieiw",
+        "forecast",
         "crawl-requests",
         "build-mix",
         "encode",

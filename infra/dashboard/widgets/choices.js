@@ -15,7 +15,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     });
     save.disabled = grid.picked.length === 0;
     save.textContent = grid.picked.length < 2 ? "Save this choice" : `Save these ${grid.picked.length}`;
-    said.textContent = data.answered ? "Answered before: saving takes the earlier answer's place, which is kept." : "";
+    const rule = `Up to ${data.most}: one more takes the place of the first.`;
+    const earlier = " Answered before: saving takes the earlier answer's place, which is kept.";
+    said.textContent = rule + (data.answered ? earlier : "");
   };
   const cards = data.variants.map((variant, place) => {
     const card = document.createElement("button");
