@@ -175,7 +175,7 @@ def table(
     """A table.
 
     Args:
-        columns: name and kind: text, code, number or interval.
+        columns: name and kind: text, sentence (a long one), code, number or interval.
         rows: texts; of an interval its ``scale`` and ``marks``, or None.
         key: unique on the page.
         picks: one per row: rows can be chosen.

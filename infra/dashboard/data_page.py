@@ -125,5 +125,5 @@ def _show_reasons_of(decided: Decided) -> None:
     if not rows:
         st.caption("None: every row of every table is usable.")
         return
-    table([("table", "text"), ("reason", "text"), ("rows", "number"), ("for example", "text")], rows, key="reasons")
+    table([("table", "text"), ("reason", "text"), ("rows", "number"), ("for example", "sentence")], rows, key="reasons")
     sql_corner()

@@ -30,6 +30,15 @@ from tasks.forecast import Forecast, compare_with_build, forecast_path, read_for
 _TYPES = {str: "VARCHAR", float: "DOUBLE", int: "BIGINT", bool: "BOOLEAN"}
 _LEDGER = tuple((name, _TYPES[kind]) for name, kind in LedgerEntry.__annotations__.items())
 _HOUR = 3600.0
+_DIGITS = 8
+"""Of a flow run's id: enough to tell runs apart."""
+_QUANTITIES = {
+    "accepted": "accepted pairs of edits",
+    "seconds": "seconds of one worker",
+    "cost": "cost",
+    "seconds_per_accepted": "seconds per accepted pair",
+    "cost_per_accepted": "cost per accepted pair",
+}
 
 
 @page
@@ -60,14 +69,15 @@ def _show_runs(root: Workspace, ledger: View) -> None:
     for row in answer(Question(load_question("ledger_runs"), (ledger,))):
         times = [row[name][:19].replace("T", " ") for name in ("started_at", "ended_at")]
         counts = [number(row["num_made"]), number(row["num_found"]), f"{row['seconds']:,.1f}", short(row["cost"])]
-        rows.append([row["flow_run"] or "outside a flow", row["steps"], *times, *counts])
-    columns = [("flow run", "code"), ("steps", "text"), ("began, UTC", "text"), ("ended", "text")]
+        rows.append([row["steps"], row["flow_run"][:_DIGITS] or "outside a flow", *times, *counts])
+    columns = [("steps", "sentence"), ("flow run", "text"), ("began, UTC", "text"), ("ended", "text")]
     columns += [(name, "number") for name in ("made", "there already", "seconds of work", "cost")]
     table(columns, rows, key="flow_runs")
     if url := running_server(root):
-        st.caption(f"Prefect shows each with its artifacts: {url.removesuffix('/api')}")
+        where = f"Prefect shows each with its artifacts: {url.removesuffix('/api')}"
     else:
-        st.caption("`make server` shows each with its artifacts in Prefect's own pages.")
+        where = "`make server` shows each with its artifacts in Prefect's own pages."
+    st.caption(f"Flow runs by the first digits of their ids. {where}")
 
 
 def _show_steps(root: Workspace, ledger: View, build: Manifest) -> None:
@@ -83,7 +93,8 @@ def _show_steps(root: Workspace, ledger: View, build: Manifest) -> None:
     columns = [("step", "text"), ("shards", "number"), ("rows", "number"), ("usable", "number")]
     columns += [("seconds of work", "number"), ("ms per row", "number"), ("cost", "number")]
     table(columns, lines, key="build_steps")
-    st.caption(f"The ledger knows {noted:,} of the build's {len(keys):,} shards.")
+    num_timed = len(keys) - len(build.tables.get("listings", ()))
+    st.caption(f"The ledger has {noted:,} of the build's {num_timed:,} shards; listing the sources is not timed.")
     decisions = {one.parameters["policy"]["name"]: one for one in decisions_about(root, build)}
     if not decisions:
         tell("No policy has decided yet.", "So nothing is accepted.", f"python -m catalog decide --build {build.name}")
@@ -139,11 +150,10 @@ def _show_forecast(root: Workspace, build: Manifest) -> None:
         drawn = None if high is None else {"scale": [min(0.0, *ends), max(ends)], "marks": marks}
         covered = "–" if truth is None else "yes" if estimate["low"] <= truth <= (high or float("inf")) else "no"
         span = f"{short(estimate['low'])} to {short(high)}"
-        rows.append([name.replace("_", " "), short(estimate["value"]), span, drawn, short(truth), covered])
+        rows.append([_QUANTITIES[name], short(estimate["value"]), span, drawn, short(truth), covered])
     columns = [("", "text"), ("forecast", "number"), ("95 % interval", "number"), ("", "interval")]
     table([*columns, ("came out", "number"), ("within", "text")], rows, key="forecast")
 
 
 def _estimates(forecast: Forecast) -> dict[str, dict[str, float]]:
-    names = ("accepted", "seconds", "cost", "seconds_per_accepted", "cost_per_accepted")
-    return {name: asdict(found) for name in names if (found := getattr(forecast, name)) is not None}
+    return {name: asdict(found) for name in _QUANTITIES if (found := getattr(forecast, name)) is not None}

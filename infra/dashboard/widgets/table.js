@@ -3,7 +3,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const table = parentElement.querySelector("table");
   const cell = (kind, text) => {
     const element = document.createElement(kind);
-    element.textContent = text;
+    // Names may break after a slash or an underscore; nothing is added to what they say.
+    const [first, ...rest] = String(text).split(/(?<=[_/])/);
+    element.append(first);
+    for (const part of rest) element.append(document.createElement("wbr"), part);
     return element;
   };
   const head = document.createElement("tr");
