@@ -89,31 +89,25 @@ def finish(
             f"benchmark {name!r} must have {total} samples that {confirmed_by} confirmed, but lacks some ({listed}): "
             "answer for more, propose more, or allow fewer and say so beside the number"
         )
-    people = {one.person for one in answers} if confirmed_by == "people" else set()
     output = benchmark_mix(workspace.catalog, key)
-    if confirmed_by == "rule" and output.exists() and read_confirmed_by(output) == "people":
-        raise ConfigError(
-            f"a trial by rule must not replace what people confirmed, but {output} is theirs: move it elsewhere, or "
-            "finish as people confirmed"
-        )
+    _refuse_to_replace(output, confirmed_by)
     barred = output.with_suffix(".barred.txt")
     lines = list_barred_rows(workspace, chosen)
     share_roots(
         workspace, {row[side]["root"] for row in chosen for side in ("source_image", "target_image")}, output.parent
     )
+    of_people = answers if confirmed_by == "people" else []
+    num_people = len({one.person for one in of_people})
     footer = {
         "name": benchmark.key,
         "edit_benchmark": name,
         "confirmed_by": confirmed_by,
-        "num_people": len(people),
+        "num_people": num_people,
         "candidates_sha256": file_digest(candidates_path(workspace, name)),
-        "answers_sha256": value_digest([vars(one) for one in answers]) if confirmed_by == "people" else None,
+        "answers_sha256": value_digest([vars(one) for one in of_people]) if confirmed_by == "people" else None,
         "counts": dict(counts),
-        "num_train": 0,
-        "num_val": 0,
-        "num_test": len(chosen),
-        "num_rows": len(chosen),
-        "num_usable": len(chosen),
+        **dict.fromkeys(("num_train", "num_val"), 0),
+        **dict.fromkeys(("num_test", "num_rows", "num_usable"), len(chosen)),
     }
     # First: a benchmark without its list would be trained on. A list of one more than was written bars too much only.
     write_file(barred, ["\n".join([f"# images of {output.name}", *lines, ""]).encode()])
@@ -125,8 +119,16 @@ def finish(
         sha256=mix_digest(output),
         counts={one: counts[one] for one in CLASSES},
         confirmed_by=confirmed_by,
-        num_people=len(people),
+        num_people=num_people,
     )
+
+
+def _refuse_to_replace(output: Path, confirmed_by: ConfirmedBy) -> None:
+    if confirmed_by == "rule" and output.exists() and read_confirmed_by(output) == "people":
+        raise ConfigError(
+            f"a trial by rule must not replace what people confirmed, but {output} is theirs: move it elsewhere, or "
+            "finish as people confirmed"
+        )
 
 
 def read_confirmed_by(mix: Path) -> str | None:

@@ -48,7 +48,7 @@ def find_port(address: str, wanted: int | None) -> int:
     """The port to listen at: the wanted one; without one the usual, or 0 (any that is free) where that is taken.
 
     Raises:
-        ConfigError: the wanted one is no port, or cannot be listened at.
+        ConfigError: the wanted one is no port, or cannot be listened at, or the address is not this machine's.
     """
     port = DEFAULT_PORT if wanted is None else wanted
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
@@ -60,8 +60,10 @@ def find_port(address: str, wanted: int | None) -> int:
         except OSError as error:
             if wanted is None and error.errno == errno.EADDRINUSE:
                 return 0
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                raise ConfigError(f"port {port} is taken or not ours: choose another with --port") from error
             raise ConfigError(
-                f"port {port} of {address} is taken or not ours: choose another with --port, or --address"
+                f"--address must be one of this machine's. Got {address}: leave it away for this machine alone"
             ) from error
     return port
 

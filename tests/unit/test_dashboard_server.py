@@ -21,11 +21,14 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_the_usual_port_or_any_where_it_is_taken(taken: int) -> None:
     assert starter.find_port("127.0.0.1", None) == 0
     assert starter.find_port("127.0.0.1", 0) == 0
-    with pytest.raises(ConfigError, match=f"port {taken} of 127.0.0.1 is taken"):
+    with pytest.raises(ConfigError, match=f"port {taken} is taken"):
         starter.find_port("127.0.0.1", taken)
     for port in (-1, 65536):
         with pytest.raises(ConfigError, match="0 to 65535"):
             starter.find_port("127.0.0.1", port)
+    for address in ("192.0.2.1", "no such host"):  # the first is reserved for documentation
+        with pytest.raises(ConfigError, match=f"--address must be one of this machine's. Got {address}"):
+            starter.find_port(address, None)
 
 
 def test_the_usual_port_where_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
