@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,7 +29,9 @@ from catalog.digests import file_digest, value_digest
 from catalog.durable import TEMPORARY_SUFFIX, publish_folder
 from catalog.errors import CheckpointError
 from trainer.config import changed_fields
-from trainer.sharded_checkpoint import ShardWriter, read_shards
+
+if TYPE_CHECKING:
+    from trainer.sharded_checkpoint import ShardWriter
 
 FORMAT = 1
 
@@ -97,7 +99,7 @@ def save_checkpoint(
     *,
     keep_last: int,
     keep_every: int = 0,
-    shards: ShardWriter | None = None,
+    shards: "ShardWriter | None" = None,
     is_first: bool = True,
 ) -> Path:
     """Write one checkpoint and drop old ones; returns its path.
@@ -119,7 +121,7 @@ def save_checkpoint(
     return path
 
 
-def _write_tensors(folder: Path, state: TrainingState, shards: ShardWriter | None) -> None:
+def _write_tensors(folder: Path, state: TrainingState, shards: "ShardWriter | None") -> None:
     from safetensors.torch import save_file
 
     if shards is not None:
@@ -136,6 +138,8 @@ def _read_tensors(path: Path, names: Sequence[str]) -> dict[str, dict[str, Tenso
 
     if (path / f"{names[0]}.safetensors").is_file():
         return {name: load_file(path / f"{name}.safetensors") for name in names}
+    from trainer.sharded_checkpoint import read_shards  # most runs are whole, and it takes a second to import
+
     return read_shards(path, names)
 
 

@@ -10,13 +10,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from trainer.checkpoint import Identity, TrainingState, save_checkpoint
 from trainer.ranks import Ranks
-from trainer.sharded_checkpoint import ShardWriter
+
+if TYPE_CHECKING:
+    from trainer.sharded_checkpoint import ShardWriter
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
 """The one process of a run without torchrun."""
@@ -53,6 +56,8 @@ class CheckpointWriter:
         """
         self.wait()
         if state.is_sharded and self._shards is None:
+            from trainer.sharded_checkpoint import ShardWriter  # takes a second to import, and most runs are whole
+
             self._shards = ShardWriter(self._timeout)
         shards = self._shards
         if shards is None and not self._ranks.is_first:

@@ -16,7 +16,6 @@ from trainer.diffusion import WeightAverage, add_noise, noise_losses, signal_lev
 from trainer.layout import Layout, WholeLayout
 from trainer.models import Models
 from trainer.ranks import Ranks
-from trainer.sharded_layout import ShardedLayout
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
@@ -53,6 +52,8 @@ class Learner:
         if self._config.activation_checkpointing:
             unet.enable_gradient_checkpointing()
         if self._config.parallel == "fsdp" and self._ranks.size > 1:
+            from trainer.sharded_layout import ShardedLayout  # takes a second to import
+
             self._layout = ShardedLayout(unet, self._ranks)
         if self._config.compile != "off":
             unet.compile(mode=self._config.compile)

@@ -22,6 +22,8 @@ _ORDERS = {
     "low": ("lowest value first", "v.value, v.pair_key"),
     "high": ("highest value first", "v.value DESC, v.pair_key"),
 }
+_DIGITS = frozenset("0123456789abcdef")
+"""Of a pair's id."""
 _COLUMNS = ("dataset", "vision_task", "edit_type", "split")
 
 
@@ -48,11 +50,12 @@ class Filter:
             parts.append(f"v.{column} = ${column}")
             values.append((column, value))
         if self.words:
-            parts.append(
-                "v.pair_id IN (SELECT pair_id FROM pairs WHERE contains(lower(concat_ws(' ', pair_id, instruction, "
-                "phrase, label)), $words))"
-            )
-            values.append(("words", self.words.lower()))
+            words = self.words.lower()
+            tests = [f"contains(lower({name}), $words)" for name in ("instruction", "phrase", "label")]
+            if set(words) <= _DIGITS:  # else ids, which take longest to read, need not be looked at
+                tests.append("contains(pair_id, $words)")
+            parts.append(f"v.pair_id IN (SELECT pair_id FROM pairs WHERE {' OR '.join(tests)})")
+            values.append(("words", words))
         return "\n    AND ".join(parts), values
 
 

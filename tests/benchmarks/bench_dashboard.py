@@ -213,6 +213,16 @@ def _filter(page: _Page, url: str, verdicts: Path) -> dict[str, _Wait]:
     before = page.first_card()
     following = page.inner.get_by_role("button", name="Increment")
     found["next page"] = _wait(following.click, lambda: page.other_card(before))
+    page.goto(f"{url}/?view=browse")
+    page.text(f"{NUM_PAIRS:,} pairs")
+    words = page.inner.get_by_label("Words in instruction, phrase or id")
+
+    def search() -> None:
+        words.fill("left CAR")
+        words.press("Enter")
+
+    matches = f"{len(range(4, NUM_PAIRS, 6)):,} pairs"  # `large_build` words every sixth so
+    found["words"] = _wait(search, lambda: page.text(matches))
     return found
 
 

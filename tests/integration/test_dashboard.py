@@ -44,7 +44,8 @@ def fact(page: Page, name: str) -> Locator:
 
 def cells(page: Page, first: str) -> Locator:
     """The cells of a table's line, by its first one."""
-    return page.locator("tr", has=page.locator(f'td:first-child:text-is("{first}")')).first.locator("td")
+    name = page.locator("td:first-child", has_text=re.compile(f"^{re.escape(first)}$"))
+    return page.locator("tr", has=name).first.locator("td")
 
 
 _OUTSIDE = """() => {

@@ -105,16 +105,19 @@ def test_update_is_adamw_and_moves_the_average(tiny: Path, mix: Path) -> None:
     assert all(weight.grad is None for weight in learner.models.unet.parameters())
 
 
-def test_a_restored_learner_goes_on_bit_for_bit(tiny: Path, mix: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_restored_learner_goes_on_bit_for_bit(tiny: Path, mix: Path, precision: str) -> None:
+    config = CONFIG.with_overrides([f"precision={precision}"])
+
     def step(learner: Learner, number: int) -> None:
-        gradient(learner, batches(mix, CONFIG))
+        gradient(learner, batches(mix, config))
         learner.update(number)
 
-    straight = Learner(load_models(tiny), CONFIG, ALONE)
+    straight = Learner(load_models(tiny), config, ALONE)
     step(straight, 1)
     saved = straight.state(12)
     copies = {name: {n: t.clone() for n, t in tensors.items()} for name, tensors in saved.files.items()}
-    restored = Learner(load_models(tiny), CONFIG, ALONE)
+    restored = Learner(load_models(tiny), config, ALONE)
     restored.restore(replace(saved, **copies), Path("checkpoint"))
     for learner in (straight, restored):
         step(learner, 2)
