@@ -27,6 +27,8 @@ from catalog.verdicts import find_thresholds, in_order, judge
 from catalog.workspace import Workspace
 
 _ROW_GROUP = 65536
+_VERSION = 2
+"""Of what verdicts and their footers hold: other ones are decided anew. 2: pairs are counted by kind."""
 _WORDS = (*KINDS, "condition", "score", "threshold")
 _LAYOUT = Layout(statistics=(), dictionary=_WORDS, plain=("pair_id",))  # ids hardly get smaller, and are read often
 
@@ -114,7 +116,7 @@ def decide(
     revoked = revoked_here(workspace, source)
     withdrawn = {"revoked": value_digest(revoked)} if revoked else {}
     parameters = {"policy": policy.as_dict(), "inputs": inputs, **withdrawn}
-    key = shard_key("decide", parameters, [], [])
+    key = shard_key("decide", {**parameters, "version": _VERSION}, [], [])
     path = workspace.table_path("verdicts", key)
     made, digest = not path.exists(), _known_digest(workspace, decision_name(build, policy.name), key)
     if made:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from catalog.digests import canonical_json, value_digest
 from catalog.durable import write_file
-from catalog.errors import BackendError, CheckpointError, RowRejected
+from catalog.errors import BackendError, CheckpointError, ConfigError, RowRejected
 from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
@@ -57,6 +57,13 @@ class CurveOptions:
     seed: int = 0
     """Of the noise."""
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        least = {"size": 1, "limit": 1, "batch_size": 1, "seed": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is not None and value < bound:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least {bound}. Got {value}")
 
 
 def measure_curve(

@@ -5,6 +5,7 @@ InstructDiffusion and InstructPix2Pix checkpoints are such files.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -39,10 +40,9 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise ConfigError(f"steps must be at least 1. Got {self.num_steps}")
-        if min(self.text_guidance, self.image_guidance) < 0:
-            raise ConfigError(
-                f"guidance scales must not be negative. Got text {self.text_guidance}, image {self.image_guidance}"
-            )
+        if not all(0 <= scale < math.inf for scale in (self.text_guidance, self.image_guidance)):
+            given = f"text {self.text_guidance}, image {self.image_guidance}"
+            raise ConfigError(f"guidance scales must be finite and not negative. Got {given}")
 
 
 def edit_samples(

@@ -87,7 +87,7 @@ def finish(
         listed = ", ".join(f"{one} {text}" for one, text in short.items())
         raise ConfigError(
             f"benchmark {name!r} must have {total} samples that {confirmed_by} confirmed, but lacks some ({listed}): "
-            "answer for more, propose more, or allow fewer and say so beside the number"
+            "answer for more, propose more, lower --total, or give --allow-fewer and say so beside the number"
         )
     output = benchmark_mix(workspace.catalog, key)
     _refuse_to_replace(output, confirmed_by)

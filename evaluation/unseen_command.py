@@ -113,9 +113,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--output",
         type=Path,
-        default=workspace.runs / "unseen",
         metavar="FOLDER",
-        help="rows, table, pictures (default: $IEIW_HOME/runs/unseen)",
+        help="rows, table, pictures (default: $IEIW_HOME/runs/unseen, of a control runs/unseen-CONTROL)",
     )
     add("--num-classes", type=int, default=10, metavar="N", help="classification: asked per photo (default: 10)")
     add("--min-part", type=float, default=0.0, help="detection: smaller shares of a region are no part of its box (0)")
@@ -129,4 +128,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of rendering and noise (default: 0)")
     add("--set", action="append", default=[], metavar="render.FIELD=VALUE", help="how samples are drawn (repeatable)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where to sample (default: cpu)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.output is None:
+        options.output = workspace.runs / (f"unseen-{options.control}" if options.control else "unseen")
+    return options

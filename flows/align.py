@@ -99,11 +99,11 @@ def align(
         folder = _train(workspace, steps, chosen, source, first, num_processes)
         given = [] if "benchmark" in steps.curve else ["--mix", str(source)]
         _run(workspace, "curve", ["--run", str(folder), *given, *helper, *option_arguments(steps.curve)])
-        write_alignment_report(folder, steps, alignment, chosen, measure_agreement(alignment, choices))
+        epochs = write_alignment_report(folder, steps, alignment, chosen, measure_agreement(alignment, choices))
         publish_alignment(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
-    return Completed(message=f"{chosen.num_pairs} chosen pairs trained {steps.epochs} epochs; report in {folder}")
+    return Completed(message=f"{chosen.num_pairs} chosen pairs trained {epochs:.3g} epochs; report in {folder}")
 
 
 def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, first: Path) -> None:

@@ -15,9 +15,12 @@ from flows.alignment_plans import AlignmentPlan
 
 def write_alignment_report(
     folder: Path, plan: AlignmentPlan, alignment: AlignmentSet, chosen: ChosenPairs, agreement: Agreement
-) -> None:
-    """``alignment.md`` and ``alignment.json`` in a stage-3 run's folder; the curve lies in ``curve/``."""
-    last = json.loads((folder / "curve" / "curve.json").read_bytes())["points"][-1]
+) -> float:
+    """``alignment.md`` and ``alignment.json`` in a stage-3 run's folder; the curve lies in ``curve/``.
+
+    Returns the epochs that were trained: whole steps, so seldom the plan's number.
+    """
+    epochs = json.loads((folder / "curve" / "curve.json").read_bytes())["points"][-1]["epoch"]
     variants = max((len(item.variants) for item in alignment.items.values()), default=0)
     rows = [
         ("", "here", "paper (sections 3.3, 4.8)"),
@@ -30,16 +33,17 @@ def write_alignment_report(
         ("agreement on variants (alpha)", _number(agreement.alpha_variants), "-"),
         ("agreement on sets (alpha, MASI)", _number(agreement.alpha_sets), "-"),
         ("overlap of two people", _number(agreement.overlap), "-"),
-        ("epochs", f"{last['epoch']:.3g}", "about 10"),  # whole steps: seldom the plan's number
+        ("epochs", f"{epochs:.3g}", "about 10"),
     ]
     lines = [f"| {' | '.join(row)} |" for row in (rows[0], ("---", "---:", "---:"), *rows[1:])]
     curve = (folder / "curve" / "curve.md").read_text(encoding="utf-8").partition("\n\n")[2]
     title = f"# Human alignment: {alignment.name}"
     text = "\n".join([title, "", *lines, "", "## Figure 10: CLIP-Sim by epoch", "", curve])
     write_file(folder / "alignment.md", [text.encode()])
-    facts = {"set": alignment.name, "plan": plan.name, "agreement": agreement.as_dict()}
+    facts = {"set": alignment.name, "plan": plan.name, "epochs": epochs, "agreement": agreement.as_dict()}
     facts |= {name: getattr(chosen, name) for name in ("num_items", "num_answered", "num_none", "num_pairs")}
     write_file(folder / "alignment.json", [json.dumps(facts, indent=2).encode() + b"\n"])
+    return float(epochs)
 
 
 def publish_alignment(folder: Path) -> None:

@@ -31,7 +31,7 @@ from catalog.errors import UserError
 from catalog.workspace import Workspace
 from flows.build_ieiw import build_ieiw
 from flows.build_mix import build_mix
-from flows.child_process import ChildFailed, run_child
+from flows.child_process import ChildFailed, add_options, run_child
 from flows.run_artifacts import publish_edit_benchmark
 from flows.timing import timed
 
@@ -66,7 +66,7 @@ def build_edit_benchmark(
         command = [sys.executable, "-m", "evaluation", "edits"]
         asked = ["--name", name, "--mix", str(mix), "--profile", profile, "--per-class", str(per_class)]
         with timed(workspace, "propose-edits"):
-            run_child([*command, "propose", *asked, *(options or [])], log=get_run_logger().info)
+            run_child(add_options([*command, "propose", *asked], options), log=get_run_logger().info)
         candidates = read_candidates(workspace, name)
         counts = count_states(settle(candidates, read_confirmations(workspace, name)))
         publish_edit_benchmark(candidates, counts)

@@ -8,6 +8,7 @@ their own (the ranks of torchrun do). Elsewhere the process group is stopped, wh
 import ctypes
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from catalog.errors import ConfigError
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -65,6 +68,23 @@ def start_child(
     )
 
 
+def add_options(command: Sequence[str], options: Sequence[str] | None) -> list[str]:
+    """A flow's command line with a user's further options at its end.
+
+    Raises:
+        ConfigError: one of them says again what the flow says; also in part, as argparse takes it.
+    """
+    own = [part for part in command if part.startswith("--")]
+    for text in options or ():
+        name = text.partition("=")[0]
+        if name.startswith("--") and any(one.startswith(name) for one in own):
+            raise ConfigError(
+                f"options must not repeat what the flow gives itself ({', '.join(own)}). Got {text!r}: "
+                "use the flow's own parameter"
+            )
+    return [*command, *(options or ())]
+
+
 def run_child(
     command: Sequence[str],
     *,
@@ -86,7 +106,7 @@ def run_child(
     try:
         for line in _lines_until_exit(child):
             tail.append(line)
-            said = said or (line.removeprefix("error: ") if line.startswith("error: ") else "")
+            said = said or _error_in(line)
             log(line)
     finally:
         stop_tree(child, grace_seconds=grace_seconds)
@@ -96,6 +116,12 @@ def run_child(
         raise ChildFailed(
             f"`{' '.join(command)}` ended with status {child.returncode}. Its last lines:\n" + "\n".join(tail)
         )
+
+
+def _error_in(line: str) -> str:
+    """The sentence of a command's "error: ...", or of its parser's "PROGRAM: error: ..."; empty for another line."""
+    found = re.match(r"(?:python -m [a-z. -]+: )?error: (.*)", line)
+    return found.group(1) if found else ""
 
 
 def stop_tree(child: "subprocess.Popen[str]", *, grace_seconds: float) -> None:

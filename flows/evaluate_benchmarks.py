@@ -26,7 +26,7 @@ from catalog.workspace import Workspace
 from evaluation.benchmarks import PAPER_BENCHMARKS, benchmark_mix, find_benchmark
 from flows.build_ieiw import build_ieiw
 from flows.build_mix import build_mix
-from flows.child_process import ChildFailed, run_child
+from flows.child_process import ChildFailed, add_options, run_child
 from flows.run_artifacts import publish_benchmarks
 from flows.run_results import count_reasons
 from flows.timing import timed
@@ -81,10 +81,9 @@ def evaluate_benchmarks(
             *(sys.executable, "-m", "evaluation", "run", *who, "--output", str(folder)),
             *(part for key in benchmarks for part in ("--benchmark", key)),
             *(["--limit", str(limit)] if limit else []),
-            *(options or []),
         ]
         with timed(workspace, "evaluate"):
-            run_child(command, log=get_run_logger().info)
+            run_child(add_options(command, options), log=get_run_logger().info)
         publish_benchmarks(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))

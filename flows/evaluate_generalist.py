@@ -18,7 +18,7 @@ from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from flows.child_process import ChildFailed, run_child
+from flows.child_process import ChildFailed, add_options, run_child
 from flows.run_artifacts import publish_metrics
 from flows.run_folders import default_run_folder
 from flows.timing import timed
@@ -55,10 +55,9 @@ def evaluate_generalist(
             *(sys.executable, "-m", "evaluation", "run", "--checkpoint", str(pipeline), "--mix", str(plan)),
             *("--split", split, "--output", str(folder), "--steps", str(steps)),
             *(["--limit", str(limit)] if limit else []),
-            *(options or []),
         ]
         with timed(workspace, "evaluate"):
-            run_child(command, log=get_run_logger().info)
+            run_child(add_options(command, options), log=get_run_logger().info)
         publish_metrics(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from flows.child_process import ChildFailed, run_child
+from flows.child_process import ChildFailed, add_options, run_child
 from flows.run_artifacts import publish_metrics, publish_picture_report
 from flows.run_folders import default_run_folder
 from flows.timing import timed
@@ -65,10 +65,9 @@ def evaluate_unseen(
             *(sys.executable, "-m", "evaluation", "unseen", *who, "--mix", str(plan), "--split", split),
             *("--output", str(folder), *(part for task in tasks or () for part in ("--task", task))),
             *(["--limit", str(limit)] if limit else []),
-            *(options or []),
         ]
         with timed(workspace, "evaluate"):
-            run_child(command, log=get_run_logger().info)
+            run_child(add_options(command, options), log=get_run_logger().info)
         publish_picture_report(folder, "metrics", f"Unseen tasks in {folder.name}")
         publish_metrics(folder)
     except (ChildFailed, UserError) as error:

@@ -64,7 +64,11 @@ def publish_build(workspace: Workspace, manifest: Manifest, outcome: BuildOutcom
 
 def publish_pilot(forecast: Forecast) -> None:
     """What a pilot says of the whole build."""
-    named = {"accepted pairs": forecast.accepted, "seconds of one worker": forecast.seconds, "cost": forecast.cost}
+    named = {
+        "accepted pairs of edits": forecast.accepted,
+        "seconds of one worker": forecast.seconds,
+        "cost": forecast.cost,
+    }
     rows = [{"quantity": name, "forecast": one.value, "from": one.low, "to": one.high} for name, one in named.items()]
     _table("forecast", rows, f"Build {forecast.build}: forecast by policy {forecast.policy['name']}")
 

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.workspace import Workspace
-from flows.child_process import ChildFailed, run_child
+from flows.child_process import ChildFailed, add_options, run_child
 from flows.timing import timed
 
 
@@ -42,11 +42,10 @@ def train_decoder(
         *(sys.executable, "-m", "evaluation", "train-decoder", "--mix", str(workspace.home / mix)),
         *("--output", str(path), "--steps", str(steps)),
         *(["--checkpoint", str(workspace.home / checkpoint)] if checkpoint else []),
-        *(options or []),
     ]
     try:
         with timed(workspace, "train-decoder"):
-            run_child(command, log=get_run_logger().info)
+            run_child(add_options(command, options), log=get_run_logger().info)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
     return Completed(message=f"post-processor in {path}")

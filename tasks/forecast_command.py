@@ -73,14 +73,17 @@ def _check(workspace: Workspace, build: str, as_json: bool) -> int:
 
 def in_words(forecast: Forecast, workers: int) -> str:
     """The forecast as a table."""
-    rows = [["accepted pairs", *_cells(forecast.accepted)], ["seconds of one worker", *_cells(forecast.seconds)]]
+    rows = [
+        ["accepted pairs of edits", *_cells(forecast.accepted)],
+        ["seconds of one worker", *_cells(forecast.seconds)],
+    ]
     rows.append([f"hours with {workers} workers", *_cells(scaled(forecast, workers), 3600)])
     if forecast.seconds_per_accepted is not None:
-        rows.append(["seconds per accepted pair", *_cells(forecast.seconds_per_accepted)])
+        rows.append(["seconds per accepted edit", *_cells(forecast.seconds_per_accepted)])
     if forecast.cost.value:
         rows.append(["cost", *_cells(forecast.cost)])
     if forecast.cost.value and forecast.cost_per_accepted is not None:
-        rows.append(["cost per accepted pair", *_cells(forecast.cost_per_accepted)])
+        rows.append(["cost per accepted edit", *_cells(forecast.cost_per_accepted)])
     policy = f"{forecast.policy['name']} v{forecast.policy['version']}"
     none = "" if forecast.seconds_per_accepted else "\nno pair of the pilot was accepted: take a larger --share"
     return (

@@ -1,6 +1,7 @@
 """Pilot: a random share of a profile's records, built for real and measured cluster by cluster."""
 
 import math
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -23,6 +24,8 @@ from tasks.profiles import Profile
 from tasks.step_calls import Call
 from tasks.steps import STEPS, finish_build, prepare
 
+FLOW_RUN_VARIABLE = "IEIW_FLOW_RUN"
+"""Environment variable: the flow run that started this process, for the ledger."""
 LEAST_RECORDS = 10
 """Of each source and kind, however small the share: fewer say nothing about their spread."""
 _NUM_CLUSTERS = 20
@@ -83,6 +86,8 @@ class Pilot:
     ) -> None:
         if not 0 < share <= 1:
             raise ConfigError(f"the pilot's share must be above 0 and at most 1. Got {share:g}")
+        if seed < 0:
+            raise ConfigError(f"the seed must be 0 or more. Got {seed}")
         if not 0 <= hourly_price < math.inf:
             raise ConfigError(f"the price of an hour must be finite and not negative. Got {hourly_price:g}")
         self._workspace, self._profile, self._build, self._policy = workspace, profile, build, policy
@@ -198,7 +203,7 @@ class Pilot:
                     usable=shard.num_usable,
                     made=True,
                     started_at=started_at,
-                    flow_run="",
+                    flow_run=os.environ.get(FLOW_RUN_VARIABLE, ""),
                     cost=round(charge, 6),
                 ),
             )

@@ -13,6 +13,8 @@ from catalog.errors import ConfigError
 from catalog.workspace import HOME_VARIABLE, Workspace
 
 DEFAULT_PORT = 8501
+_ADDRESS_RULE = "--address must be one of this machine's."
+_ADDRESS_REMEDY = "leave it away for this machine alone, or say 0.0.0.0 for all that reach it"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,11 +52,15 @@ def find_port(address: str, wanted: int | None) -> int:
     Raises:
         ConfigError: the wanted one is no port, or cannot be listened at, or the address is not this machine's.
     """
+    if not address:  # an empty variable of the shell would open the pages to all
+        raise ConfigError(f"{_ADDRESS_RULE} Got none: {_ADDRESS_REMEDY}")
     port = DEFAULT_PORT if wanted is None else wanted
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
+        except (TypeError, ValueError) as error:  # no name that a host can have
+            raise ConfigError(f"{_ADDRESS_RULE} Got {address!r}: {_ADDRESS_REMEDY}") from error
         except OverflowError as error:
             raise ConfigError(f"a port is a number from 0 to 65535. Got {port}: choose another with --port") from error
         except OSError as error:
@@ -62,9 +68,7 @@ def find_port(address: str, wanted: int | None) -> int:
                 return 0
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 raise ConfigError(f"port {port} is taken or not ours: choose another with --port") from error
-            raise ConfigError(
-                f"--address must be one of this machine's. Got {address}: leave it away for this machine alone"
-            ) from error
+            raise ConfigError(f"{_ADDRESS_RULE} Got {address!r}: {_ADDRESS_REMEDY}") from error
     return port
 
 

@@ -70,6 +70,8 @@ def show() -> None:
     item_id = _which(alignment, progress.open_items)
     if item_id is None:
         st.success("You have answered for every item of this set.", icon=":material/done_all:")
+        st.caption("Once everybody has, the same flow trains on what was chosen:")
+        st.code("prefect deployment run align -p judges=people", language="bash")
     else:
         _show_item(alignment, alignment.item(item_id), name, progress)
     _show_people(alignment)

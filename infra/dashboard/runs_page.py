@@ -36,8 +36,8 @@ _QUANTITIES = {
     "accepted": "accepted pairs of edits",
     "seconds": "seconds of one worker",
     "cost": "cost",
-    "seconds_per_accepted": "seconds per accepted pair",
-    "cost_per_accepted": "cost per accepted pair",
+    "seconds_per_accepted": "seconds per accepted edit",
+    "cost_per_accepted": "cost per accepted edit",
 }
 
 

@@ -117,17 +117,18 @@ def _show_curves(rows: Rows) -> None:
     data = pd.DataFrame(rows)
     data["run"] = [Path(name).parent.name for name in data["filename"]]
     names = [name for name in _CURVES if data[name].notna().any()]
+    runs = sorted(set(data["run"]))
     for place in range(0, len(names), 2):
         for column, name in zip(st.columns(2), names[place : place + 2], strict=False):
             column.markdown(f"**{_CURVES[name]}**")
-            column.altair_chart(_curve(data[["run", "step", name]].dropna(), name), height=230)
+            column.altair_chart(_curve(data[["run", "step", name]].dropna(), name, runs), height=230)
 
 
-def _curve(data: Any, name: str) -> Any:
+def _curve(data: Any, name: str, runs: list[str]) -> Any:
     chart = alt.Chart(data).mark_line(strokeWidth=1.8)
     value = alt.Y(f"{name}:Q", title=None, scale=alt.Scale(zero=name in ("data_wait_share", "samples_per_s")))
-    legend = alt.Legend(orient="top") if data["run"].nunique() > 1 else None
-    color = alt.Color("run:N", title=None, legend=legend, scale=alt.Scale(range=_COLORS))
+    legend = alt.Legend(orient="top", labelLimit=0, columns=1) if len(runs) > 1 else None
+    color = alt.Color("run:N", title=None, legend=legend, scale=alt.Scale(domain=runs, range=_COLORS))  # in every chart
     tips = ["run:N", "step:Q", alt.Tooltip(f"{name}:Q", format=".4g")]
     return chart.encode(x=alt.X("step:Q", title="step"), y=value, color=color, tooltip=tips)
 

@@ -193,6 +193,9 @@ def test_stage_three_trains_on_the_chosen_and_the_curve_is_drawn(run, workspace,
     assert run(*curve, "--mix", trap) == 2
     assert "photos that are measured must not train" in capsys.readouterr().err
     assert len(seen) == NUM_TRAIN
+    for option, value in (("--text-guidance", "nan"), ("--batch-size", 0), ("--seed", -1), ("--limit", 0)):
+        assert run(*curve, option, value) == 2
+        assert capsys.readouterr().err.startswith("error: ")
     config = json.loads((folder / "config.json").read_text())
     config["config"]["stage"] = "task_training"
     other = workspace.runs / "stage2"

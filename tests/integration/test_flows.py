@@ -149,7 +149,9 @@ def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server):
 def test_a_forecast_is_made_kept_and_named_in_one_sentence(server):
     run = server.run("forecast", overrides=SMALL, share=0.5)
     kind, message = server.wait(run)
-    assert kind == "COMPLETED" and "records piloted: " in message and " accepted pairs, from " in message, message
+    assert kind == "COMPLETED" and "records piloted: " in message and " accepted pairs of edits, from " in message, (
+        message
+    )
     forecast = read_forecast(server.workspace, "small")
     assert forecast is not None and f"{forecast.num_piloted} of {forecast.num_records} records piloted" in message
     assert "forecast" in artifact_keys(server, run)

@@ -1,6 +1,6 @@
 """SIGKILL right before and right after file operations of a build, then a rerun: every byte as if undisturbed.
 
-``IEIW_KILL_STRIDE=1 pytest tests/integration/test_kill.py`` tries every operation (five minutes: raise --timeout).
+``IEIW_KILL_STRIDE=1 pytest tests/integration/test_kill.py`` tries every operation (an hour: raise --timeout).
 """
 
 import json

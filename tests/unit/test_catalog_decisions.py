@@ -140,6 +140,19 @@ def test_verdicts_equal_a_judge_in_plain_python(
         assert stage.removed == sum(row["condition"] == stage.name for row in expected)
 
 
+def test_verdicts_of_another_layout_are_decided_anew(
+    tmp_path: Path, make_build: Any, make_pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, policy = Workspace(tmp_path), make_policy()
+    make_build(workspace, [make_pair("pair")], [{"pair_id": "pair"}])
+    with monkeypatch.context() as older:
+        older.setattr("catalog.decisions._VERSION", 1)
+        before = decide(workspace, "build-ieiw", policy)
+    after = decide(workspace, "build-ieiw", policy)
+    assert before.made and after.made and not decide(workspace, "build-ieiw", policy).made
+    assert after.manifest.tables != before.manifest.tables
+
+
 def count_by_sql(verdicts: Path) -> dict[str, Any]:
     """What the footer of verdicts says, as the mix and the dashboard would count it."""
     with open_database() as connection:

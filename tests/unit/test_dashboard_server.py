@@ -26,8 +26,8 @@ def test_the_usual_port_or_any_where_it_is_taken(taken: int) -> None:
     for port in (-1, 65536):
         with pytest.raises(ConfigError, match="0 to 65535"):
             starter.find_port("127.0.0.1", port)
-    for address in ("192.0.2.1", "no such host"):  # the first is reserved for documentation
-        with pytest.raises(ConfigError, match=f"--address must be one of this machine's. Got {address}"):
+    for address in ("192.0.2.1", "no such host", "", "a\0b", "xn--\u00fc.."):  # the first is for documentation
+        with pytest.raises(ConfigError, match=r"--address must be one of this machine's\. Got "):
             starter.find_port(address, None)
 
 

@@ -106,7 +106,7 @@ def test_report_says_who_chose_and_how_far_alike(tmp_path):
     (folder / "curve" / "curve.md").write_text("# Title\n\n| epoch |\n")
     (folder / "curve" / "curve.json").write_text('{"points": [{"epoch": 0.0}, {"epoch": 9.411765}]}')
     agreement = measure_agreement(alignment, choices_of(alignment, "people"))
-    write_alignment_report(folder, AlignmentPlan.read(DEMO), alignment, chosen, agreement)
+    assert write_alignment_report(folder, AlignmentPlan.read(DEMO), alignment, chosen, agreement) == 9.411765
     text = (folder / "alignment.md").read_text()
     assert "| who chose | 2 people | people |" in text and "| chosen pairs | 1 | 1,000 |" in text
     assert "| epochs | 9.41 | about 10 |" in text  # that trained, not the plan's

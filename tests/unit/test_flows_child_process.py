@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.child_process import ChildFailed, descendants, run_child
+from catalog.errors import ConfigError
+from flows.child_process import ChildFailed, add_options, descendants, run_child
 
 # A child that starts a grandchild in a session of its own (as torchrun does) and tells its process id.
 WITH_GRANDCHILD = """
@@ -114,6 +115,20 @@ def test_a_killed_parent_takes_its_child_with_it():
     parent.wait()
     parent.stdout.close()
     wait_until_gone([child])
+
+
+def test_a_parsers_sentence_is_the_message_too():
+    with pytest.raises(ChildFailed, match=r"^unrecognized arguments: --bogus$"):
+        run_child([sys.executable, "-m", "evaluation", "unseen", "--control=oracle", "--bogus"], log=lambda line: None)
+
+
+def test_further_options_say_nothing_that_the_flow_says():
+    command = ["python", "--output", "here", "--steps=2"]
+    assert add_options(command, None) == command
+    assert add_options(command, ["--size", "64", "-x"]) == [*command, "--size", "64", "-x"]
+    for option in ("--output", "--output=there", "--outp"):
+        with pytest.raises(ConfigError, match="options must not repeat what the flow gives itself"):
+            add_options(command, [option, "there"])
 
 
 def test_a_childs_own_sentence_is_the_message():

@@ -4,7 +4,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const cell = (kind, text) => {
     const element = document.createElement(kind);
     // Names may break after a slash or an underscore; nothing is added to what they say.
-    const [first, ...rest] = String(text).split(/(?<=[_/])/);
+    const [first, ...rest] = String(text).match(/[^_/]+[_/]*|[_/]+/g) ?? [""];
     element.append(first);
     for (const part of rest) element.append(document.createElement("wbr"), part);
     return element;
