@@ -57,7 +57,7 @@ dashboard: $(STAMP) ## data, mix, training and evaluation runs in a browser, unt
 	@$(BIN)/python -m infra.dashboard
 
 test: $(STAMP) $(SERVERS) ## all tests, JOBS (2) files at a time; T=path or T='-k name' picks some
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(T)
 
 test-gpu: $(STAMP) ## the tests that need a CUDA GPU: training, sampling and LaMa on it, against the CPU
 	IEIW_TEST_GPU=1 $(BIN)/python -m pytest tests/gpu $(T)

@@ -60,7 +60,8 @@ def publish_alignment(folder: Path) -> None:
 def _who(plan: AlignmentPlan, chosen: ChosenPairs) -> str:
     judges = chosen.manifest.parameters["judges"]
     many = len(chosen.people)
-    return f"{many} simulated judge{'s' * (many > 1)}" if judges == "simulated" else f"{many} people"
+    one, several = ("simulated judge", "simulated judges") if judges == "simulated" else ("person", "people")
+    return f"{many} {one if many == 1 else several}"
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,7 @@
 """Embedded caption editor: a caption after an edit, by what the instruction's words say goes and comes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tasks.backends.protocols import library_revision
 from tasks.edit_rules import ADDITION, REMOVAL, rule_edit
@@ -9,6 +9,7 @@ from tasks.nouns import article_for, is_plural, is_uncountable
 from tasks.phrases import one_line
 
 _ARTICLE = r"(?:a|an|the|some|one|two|three|four|five|several|many) "
+_JOINING = "and|or|of|with|on|in|by|to|from|near|a|an|the"
 _NOTHING_LEFT = "a photo"
 
 
@@ -23,7 +24,7 @@ class RuleCaptionEditor:
     device = "cpu"
 
     def __init__(self) -> None:
-        self.revision = library_revision(1)
+        self.revision = library_revision(2)
 
     def edit_captions(self, captions: Sequence[str], instructions: Sequence[str]) -> list[str]:
         """See `protocols.CaptionEditor`."""
@@ -37,17 +38,24 @@ def _edit(caption: str, instruction: str) -> str:
     if ruled.edit_class == ADDITION:
         return f"{caption} and {_with_article(ruled.added)}"
     new = "" if ruled.edit_class == REMOVAL else _with_article(ruled.added)
-    edited, count = _mention(ruled.removed).subn(new, caption)
-    if not count:
-        return f"{caption} without the {ruled.removed}" if not new else f"{caption}, with {new}"
-    return _mended(edited) or _NOTHING_LEFT
+    for mention in _mentions(ruled.removed):
+        edited, count = mention.subn(new, caption)
+        if count:
+            return _mended(edited) or _NOTHING_LEFT
+    return f"{caption} without the {ruled.removed}" if not new else f"{caption}, with {new}"
 
 
-def _mention(thing: str) -> re.Pattern[str]:
-    """A caption's words for a thing: an article, any words before its noun that the instruction has too, the noun."""
+def _mentions(thing: str) -> Iterator[re.Pattern[str]]:
+    """A caption's words for a thing, the likeliest first: as the instruction has it; the noun with an article and
+    whatever words are between them; the noun with those of its words that are there.
+    """
     *before, noun = thing.split() or [thing]
-    extra = "".join(rf"(?:{re.escape(word)} )?" for word in before)
-    return re.compile(rf"\b(?:{_ARTICLE})?{extra}{re.escape(noun)}(?:e?s)?\b", re.IGNORECASE)
+    end = rf"{re.escape(noun)}(?:e?s)?\b"
+    exact = "".join(f"{re.escape(word)} " for word in before)
+    between = rf"(?:(?!(?:{_JOINING})\b)[\w-]+ ){{0,3}}"
+    some = "".join(rf"(?:{re.escape(word)} )?" for word in before)
+    for words in (rf"(?:{_ARTICLE})?{exact}", f"{_ARTICLE}{between}", some):
+        yield re.compile(rf"\b{words}{end}", re.IGNORECASE)
 
 
 def _with_article(thing: str) -> str:
@@ -63,5 +71,6 @@ def _mended(text: str) -> str:
     words = re.sub(r"\b(of|with),? and\b", r"\1", words)
     words = re.sub(r"\band,? (?=(?:and|of|with)\b)", "", words)
     words = re.sub(r"(?:,? (?:and|of|with|on|in|by))+$", "", words)
+    words = re.sub(r"^(?:(?:and|of|with|on|in|by) )+", "", words)
     words = re.sub(r"\s+,", ",", re.sub(r"\s+", " ", words)).strip(" ,")
     return words.replace(", and ", " and ") if words.count(",") == 1 else words

@@ -69,6 +69,15 @@ def test_a_dataset_that_says_what_the_words_do_not() -> None:
         ("a dog on a lawn", "replace the dog with a fox", "a fox on a lawn"),
         ("a lawn", "replace the dog with a fox", "a lawn, with a fox"),
         ("a lawn", "make it snow", "a lawn, make it snow"),
+        (
+            "a photo of a small ball and a purple shirt person",
+            "remove the white ball",
+            "a photo of a purple shirt person",
+        ),
+        ("a large heart", "turn the yellow heart into a yellow umbrella", "a yellow umbrella"),
+        ("a red ball and a white ball", "remove the white ball", "a red ball"),
+        ("a dog with a ball", "remove the big dog", "a ball"),
+        ("white ball on grass", "remove the small white ball", "grass"),
     ],
 )
 def test_captions_after_an_edit(caption: str, instruction: str, expected: str) -> None:
