@@ -97,6 +97,9 @@ class AlignmentSet:
         Raises:
             ShardError: no such set, another kind of manifest, or a torn shard.
         """
+        if name not in list_manifests(workspace):
+            known = ", ".join(list_alignment_sets(workspace)) or "none yet"
+            raise ShardError(f"no alignment set named {name!r}: there are {known}; flow `align` makes one")
         manifest = read_manifest(workspace, name)
         if "variants" not in manifest.tables or "pairs" in manifest.tables:
             raise ShardError(f"{name!r} is no alignment set: make one with flow `align`, or name another")

@@ -191,7 +191,8 @@ def _read_config(run: Path) -> dict[str, Any]:
     path = run / "config.json"
     remedy = "give the folder of a stage-3 run, such as one below runs"
     if not path.is_file():
-        raise CheckpointError(f"{run} must be the folder of a training run, but has no config.json: {remedy}")
+        what = "has no config.json" if run.is_dir() else "is no folder"
+        raise CheckpointError(f"{run} must be the folder of a training run, but {what}: {remedy}")
     try:
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         known = {"model", "global_batch_size", "stage"} <= value["config"].keys() and "catalog" in value

@@ -139,5 +139,8 @@ def read_judge(path: Path) -> JudgeSettings:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise BackendError(f"{path}: max_unanswered must be a share in [0, 1). Got {share!r:.40}")
     settings = JudgeSettings(value, float(share))
-    settings.load()
+    try:
+        settings.load()
+    except BackendError as error:
+        raise BackendError(f"{path}: {error}") from error
     return settings

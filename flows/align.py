@@ -26,7 +26,7 @@ from catalog.agreement import measure_agreement
 from catalog.alignment_sets import AlignmentSet
 from catalog.chosen_pairs import ChosenPairs, choices_of
 from catalog.chosen_pairs import choose as choose_pairs
-from catalog.errors import UserError
+from catalog.errors import CheckpointError, UserError
 from catalog.workspace import Workspace
 from evaluation.benchmarks import benchmark_mix, find_benchmark
 from evaluation.cases import HeldOutRow
@@ -82,6 +82,8 @@ def align(
     try:
         steps = AlignmentPlan.read(Path(plan))
         first = workspace.home / start if start else default_run_folder(workspace, source, steps.starts_from)
+        if not (first / "pipeline").is_dir():
+            raise CheckpointError(f"start must be the folder of a run that has ended, with its pipeline. Got {first}")
         name = alignment_set or f"{steps.name}-{first.name.rpartition('-')[2]}"
         helper = ["--profile", profile] if profile else []
         _sample(workspace, steps, name, source, first)
