@@ -80,7 +80,7 @@ def test_sets_are_listed_and_told_from_builds(alignment):
     assert list_alignment_sets(workspace) == ["small"]
     with pytest.raises(ShardError, match="no alignment set"):
         AlignmentSet.read(workspace, "small-chosen")
-    with pytest.raises(ShardError, match="no alignment set named .other.: there are small; flow `align` makes one"):
+    with pytest.raises(ShardError, match=r"no alignment set named .other.: there are small; flow `align` makes one"):
         AlignmentSet.read(workspace, "other")
 
 
