@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a machine that does other work is not what tests are about
+settings.load_profile("patient")
 
 if os.environ.get("IEIW_TEST_GPU") != "1":  # `make test-gpu`; all else has the figures of a CPU, a GPU at hand or not
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
