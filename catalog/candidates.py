@@ -75,7 +75,7 @@ class Candidates:
     """N pairs with what a policy looks at."""
 
     pairs: pa.Table
-    """Columns of `schema.PAIRS`; words as dictionaries."""
+    """Columns of `schema.PAIRS`; words and group_id as dictionaries."""
     scores: pa.Table
     """Columns of `schema.SCORES`, M rows."""
     places: NDArray[np.int64] | None
@@ -144,8 +144,9 @@ class Candidates:
 
 
 def _read(paths: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> pa.Table:
-    """Columns of some shards; words as dictionaries that all chunks share."""
-    dictionary = [name for name in columns if name in (*KINDS, "reason")]
+    """Columns of some shards; words as dictionaries that all chunks share, group_id as one of each chunk's own."""
+    words = [name for name in columns if name in (*KINDS, "reason")]
+    dictionary = [*words, *(name for name in columns if name == "group_id")]
     tables = [read_shard(path, columns, dictionary) for path in paths]
     if not tables:
         empty = schema.empty_table().select([name.partition(".")[0] for name in columns])
@@ -153,7 +154,11 @@ def _read(paths: Sequence[Path], columns: Sequence[str], schema: pa.Schema) -> p
             place = empty.column_names.index(name)
             empty = empty.set_column(place, name, empty.column(name).dictionary_encode())
         return empty
-    return pa.concat_tables(tables).unify_dictionaries()
+    read = pa.concat_tables(tables)
+    shared = read.select(words).unify_dictionaries()  # of groups there are too many for that
+    for name in words:
+        read = read.set_column(read.column_names.index(name), name, shared.column(name))
+    return read
 
 
 def _in_one(column: pa.ChunkedArray) -> Any:

@@ -26,20 +26,21 @@ def text_keys(texts: pa.Array) -> NDArray[np.uint64]:
     it is stirred by the end of SplitMix64 (Steele, Lea and Flood 2014), so that all its bits are alike.
     """
     keys = np.zeros(len(texts), np.uint64)
-    if len(texts) == texts.null_count:
+    if texts.null_count:
+        keys[texts.is_valid().to_numpy(zero_copy_only=False)] = text_keys(texts.drop_null())
+        return keys
+    if not len(texts):
         return keys
     texts = texts.cast(pa.large_string())
     offsets = np.frombuffer(texts.buffers()[1], np.int64, len(texts) + 1, texts.offset * 8)
     data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
     lengths = np.diff(offsets)
-    for length in np.unique(lengths):
+    for length in lengths[:1] if (lengths == lengths[0]).all() else np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         size = max(1, _BLOCK // max(1, int(length)))
         for start in range(0, len(rows), size):
             block = rows[start : start + size]
             keys[block] = _keys(_words(data, offsets[block], int(length)), int(length))
-    if texts.null_count:
-        keys[texts.is_null().to_numpy(zero_copy_only=False)] = 0
     return keys
 
 

@@ -204,8 +204,15 @@ def _keys(texts: pa.ChunkedArray) -> NDArray[np.uint64]:
 
 
 def _known_keys(texts: pa.ChunkedArray) -> pa.Array:
-    """Keys, null for nulls."""
-    return pa.array(_keys(texts), mask=_mask(texts.is_null()))
+    """Keys of texts or of dictionaries of them, null for nulls."""
+    parts = [_keys_of_chunk(chunk) for chunk in texts.chunks]
+    return pa.concat_arrays(parts) if parts else pa.nulls(0, pa.uint64())
+
+
+def _keys_of_chunk(texts: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(texts.type):
+        return pa.array(text_keys(texts.dictionary)).take(texts.indices)
+    return pa.array(text_keys(texts), mask=_mask(texts.is_null()))
 
 
 def _texts(texts: Iterable[str]) -> pa.Array:

@@ -124,7 +124,8 @@ def _sums(connection: duckdb.DuckDBPyConnection, name: str, types: dict[str, str
     if kind.endswith("[]"):
         return [f"sum(len({name}))"]
     if kind.startswith("STRUCT"):
-        fields = connection.execute(f"SELECT {name}.* FROM scanned LIMIT 0").description or []
+        found = connection.execute(f"SELECT one.* FROM (SELECT {name} AS one FROM scanned) LIMIT 0")
+        fields = found.description or []
         return [one for (field, *_) in fields for one in _sums(connection, f"{name}.{field}", types)]
     if kind == "VARCHAR":
         return [f"sum(strlen({name}))"]
