@@ -16,6 +16,8 @@ REDUCTIONS = (8, 4, 2)
 _PLAIN_SEGMENTS = frozenset({0xE0, 0xDB, 0xC4, 0xDD, 0xFE})  # JFIF, tables, restart interval, comment
 _BASELINE = frozenset({0xC0, 0xC1})
 _SCAN = 0xDA
+_SEGMENT = struct.Struct(">BBH")  # mark, kind, length
+_FRAME = struct.Struct(">BHHB")  # depth, height, width, components
 
 
 def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -27,11 +29,11 @@ def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
     place, size, components = 2, None, 0
     try:
         while True:
-            mark, kind, length = struct.unpack_from(">BBH", data, place)
+            mark, kind, length = _SEGMENT.unpack_from(data, place)
             if mark != 0xFF:
                 return None
             if kind in _BASELINE and size is None:
-                depth, height, width, components = struct.unpack_from(">BHHB", data, place + 4)
+                depth, height, width, components = _FRAME.unpack_from(data, place + 4)
                 size = (width, height) if depth == 8 and components in (1, 3) else None
             elif kind == _SCAN:
                 return size if data[place + 4] == components else None

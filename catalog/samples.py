@@ -281,7 +281,8 @@ def _ask(
 def _show(view: View, images: Sequence[EncodedImage], options: RenderOptions) -> list[np.ndarray]:
     """Images of one size through one view, all decoded in the same way: else one would be softer than the other."""
     reduces = options.decoding == "reduced" and all(image.is_reducible for image in images)
-    return [view.show_encoded(image, view.reduction() if reduces else 1) for image in images]
+    reduction = view.reduction() if reduces else 1
+    return [view.show_encoded(image, reduction) for image in images]
 
 
 def _mask_of(code: Mapping[str, Any], source: EncodedImage) -> np.ndarray:

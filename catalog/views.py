@@ -62,7 +62,10 @@ class View:
     def reduction(self) -> int:
         """The largest of `jpeg.REDUCTIONS` that leaves the window at least as large as it is shown; turned ones: 1."""
         side = 0 if self.angle else min(self.width, self.height)
-        return next((divisor for divisor in REDUCTIONS if side >= divisor * self.size), 1)
+        for divisor in REDUCTIONS:
+            if side >= divisor * self.size:
+                return divisor
+        return 1
 
     def show_mask(self, mask: np.ndarray) -> np.ndarray:
         """Bool HW of the source's size -> bool size x size, by the nearest pixel."""

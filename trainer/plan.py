@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -21,6 +21,13 @@ from trainer.plan_columns import Column, open_column
 
 _COLUMNS = ("position", *sample_fields())
 _ROW_GROUPS_IN_MEMORY = 2
+
+
+class _Group(NamedTuple):
+    empty: dict[str, Any]
+    """A row without any value."""
+    filled: list[tuple[str, Column]]
+    """The columns that have some."""
 
 
 class TrainingPlan:
@@ -43,7 +50,7 @@ class TrainingPlan:
             self._read_starts(_open(path))
         if self.num_rows == 0:
             raise MixError(f"{path} must hold training rows, but has none: mix more pairs or other splits")
-        self._groups: OrderedDict[int, dict[str, Column | None]] = OrderedDict()
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
         self._file: tuple[int, pq.ParquetFile] | None = None
 
     def _read_starts(self, file: pq.ParquetFile) -> None:
@@ -74,26 +81,26 @@ class TrainingPlan:
         position = index % self.num_rows
         group = bisect.bisect_right(self._starts, position) - 1
         place = position - self._starts[group]
-        columns = self._group(group)
-        row = {name: None if column is None else column.value(place) for name, column in columns.items()}
+        empty, columns = self._group(group)
+        row = empty.copy()
+        for name, column in columns:
+            row[name] = column[place]
         if row["position"] != position:
             raise MixError(
                 f"{self.path} must hold its training rows by position, but {position} is elsewhere: make it anew"
             )
         return row
 
-    def _group(self, group: int) -> dict[str, Column | None]:
-        """Columns of a row group, each in one piece, for speed; None: all null."""
+    def _group(self, group: int) -> _Group:
+        """A row group made ready; reads it unless it is one of the last ones."""
         if group not in self._groups:
             with reading_mix(self.path):
                 if self._file is None or self._file[0] != os.getpid():  # a file position is not shared after a fork
                     self._file = (os.getpid(), _open(self.path, self._metadata))
                 table = self._file[1].read_row_group(group, self._columns, use_threads=False).combine_chunks()
-                whole = {name: table.column(name).chunk(0) for name in table.column_names}
-                self._groups[group] = {
-                    name: None if values.null_count == len(values) else open_column(values)
-                    for name, values in whole.items()
-                }
+                whole = [(name, table.column(name).chunk(0)) for name in table.column_names]
+                filled = [(name, open_column(values)) for name, values in whole if values.null_count < len(values)]
+                self._groups[group] = _Group(dict.fromkeys(table.column_names), filled)
             if len(self._groups) > _ROW_GROUPS_IN_MEMORY:
                 self._groups.popitem(last=False)
         self._groups.move_to_end(group)

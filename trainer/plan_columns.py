@@ -1,12 +1,11 @@
 """Columns of a row group, for reading single rows fast: Arrow's own scalars take some microseconds per value.
 
-Short strings and whole numbers become Python objects and arrays when the group is read, in Arrow's compiled code;
+Short strings and whole numbers become Python objects when the group is read, in Arrow's compiled code;
 structures are taken apart into their fields. All else, and what would take much memory, stays in Arrow.
 """
 
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
 _MAX_TEXT = 128
@@ -16,7 +15,7 @@ _MAX_TEXT = 128
 class Column(Protocol):
     """The values of a column."""
 
-    def value(self, place: int) -> Any:
+    def __getitem__(self, place: int, /) -> Any:
         """What ``Array[place].as_py()`` gives."""
 
 
@@ -26,28 +25,8 @@ class _Scalars:
     def __init__(self, values: pa.Array) -> None:
         self._values = values
 
-    def value(self, place: int) -> Any:
+    def __getitem__(self, place: int) -> Any:
         return self._values[place].as_py()
-
-
-class _Objects:
-    """Strings, null as None."""
-
-    def __init__(self, values: pa.Array) -> None:
-        self._values: list[str | None] = values.to_numpy(zero_copy_only=False).tolist()
-
-    def value(self, place: int) -> Any:
-        return self._values[place]
-
-
-class _Numbers:
-    """Whole numbers without a null."""
-
-    def __init__(self, values: pa.Array) -> None:
-        self._values: np.ndarray = values.to_numpy(zero_copy_only=False)
-
-    def value(self, place: int) -> Any:
-        return int(self._values[place])
 
 
 class _Structures:
@@ -57,19 +36,19 @@ class _Structures:
         self._valid: list[bool] | None = values.is_valid().to_pylist() if values.null_count else None
         self._fields = [(part.name, open_column(values.field(part.name))) for part in values.type]
 
-    def value(self, place: int) -> Any:
+    def __getitem__(self, place: int) -> Any:
         if self._valid is not None and not self._valid[place]:
             return None
-        return {name: column.value(place) for name, column in self._fields}
+        return {name: column[place] for name, column in self._fields}
 
 
 def open_column(values: pa.Array) -> Column:
-    """A column in one piece, made ready."""
+    """A column in one piece, made ready: a list where that is small and quickly made."""
     kind = values.type
     if pa.types.is_struct(kind) and kind.num_fields:
         return _Structures(values)
-    if pa.types.is_string(kind) and values.nbytes <= _MAX_TEXT * len(values):
-        return _Objects(values)
-    if pa.types.is_integer(kind) and not values.null_count:
-        return _Numbers(values)
+    is_short = pa.types.is_string(kind) and values.nbytes <= _MAX_TEXT * len(values)
+    if is_short or (pa.types.is_integer(kind) and not values.null_count):
+        found: list[Any] = values.to_numpy(zero_copy_only=False).tolist()
+        return found
     return _Scalars(values)

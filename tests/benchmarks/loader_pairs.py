@@ -30,7 +30,7 @@ from trainer.recipes import make_config
 NUM_PAIRS = 256
 BATCH = 16
 SIDE, SIZE = 512, 256
-REPEATS = 3
+REPEATS = 7
 
 
 def decode_pillow(data: bytes) -> np.ndarray:

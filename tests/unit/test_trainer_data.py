@@ -173,7 +173,7 @@ def test_columns_give_what_arrow_gives(name: str) -> None:
     values = pa.array(VALUES[name]).slice(3, 20)  # an offset, as in a file with several row groups
     column = open_column(values)
     for place in range(len(values)):
-        found = column.value(place)
+        found = column[place]
         assert found == values[place].as_py() and type(found) is type(values[place].as_py())
 
 
