@@ -200,16 +200,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     Raises:
         ShardError: not a Parquet file, or not one of ours.
     """
-    try:
-        raw = pq.read_schema(path).metadata or {}
-    except FileNotFoundError as error:
-        raise ShardError(f"no shard at {path}: run the build again, it makes only what is missing") from error
-    except pa.ArrowInvalid as error:
-        raise ShardError(f"{path} is torn or not Parquet ({error}): delete it and run the build again") from error
-    if METADATA_KEY not in raw:
-        raise ShardError(f"{path} was not written by this project: its footer has no '{METADATA_KEY.decode()}' entry")
-    metadata: dict[str, Any] = json.loads(raw[METADATA_KEY])
-    return metadata
+    return _lineage(_open_parquet(path), path)
 
 
 def read_shard(path: Path, columns: Sequence[str] | None = None, dictionary: Sequence[str] = ()) -> pa.Table:
@@ -218,11 +209,8 @@ def read_shard(path: Path, columns: Sequence[str] | None = None, dictionary: Seq
     Raises:
         ShardError: the file is missing, torn, or has other columns than its table.
     """
-    file = _open(path)
+    file = _open(path, dictionary)
     try:
-        if dictionary:
-            options: dict[str, Any] = {"read_dictionary": list(dictionary), "page_checksum_verification": True}
-            file = pq.ParquetFile(path, metadata=file.metadata, **options)
         return file.read(columns=columns and list(columns))
     except (pa.ArrowException, OSError) as error:  # Arrow gives OSError for pages that it cannot decompress
         raise _unreadable(path, error) from error
@@ -242,17 +230,39 @@ def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict
         yield from batch.to_pylist()
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     """The file of a shard, whose columns are those of its table."""
-    table = read_metadata(path)["table"]
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+    file = _open_parquet(path, dictionary)
+    table, found = _lineage(file, path)["table"], file.schema_arrow
+    columns = TABLES[table]
+    types = [pa.dictionary(pa.int32(), one.type) if one.name in dictionary else one.type for one in columns]
     # Other writers declare columns that cannot be null: no matter.
-    if file.schema_arrow.names != TABLES[table].names or file.schema_arrow.types != TABLES[table].types:
+    if found.names != columns.names or found.types != types:
         raise ShardError(f"{path} has other columns than table {table!r} of schema {SCHEMA_VERSION}")
     return file
+
+
+def _open_parquet(path: Path, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+    options: dict[str, Any] = {"read_dictionary": list(dictionary), "page_checksum_verification": True}
+    try:
+        return pq.ParquetFile(path, **options)
+    except FileNotFoundError as error:
+        raise ShardError(f"no shard at {path}: run the build again, it makes only what is missing") from error
+    except pa.ArrowInvalid as error:
+        raise ShardError(f"{path} is torn or not Parquet ({error}): delete it and run the build again") from error
+    except KeyError as error:  # of a column that is to be a dictionary
+        missing = next(name for name in dictionary if name not in pq.read_schema(path).names)
+        raise ShardError(f"{path} has no column {missing!r}: delete it and run the build again") from error
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _lineage(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
+    raw = file.schema_arrow.metadata or {}
+    if METADATA_KEY not in raw:
+        raise ShardError(f"{path} was not written by this project: its footer has no '{METADATA_KEY.decode()}' entry")
+    lineage: dict[str, Any] = json.loads(raw[METADATA_KEY])
+    return lineage
 
 
 def _unreadable(path: Path, error: Exception) -> ShardError:

@@ -1,13 +1,13 @@
 """The shard store: whole or absent, the same bytes again, readable by tar, safe among several writers."""
 
 import hashlib
-import io
 import multiprocessing
 import os
 import tarfile
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -199,21 +199,47 @@ def test_publishing_replaces_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("damage", ["missing", "torn", "foreign"])
-def test_a_damaged_shard_is_named(tmp_path, damage):
+DAMAGES = {
+    "missing": "no shard",
+    "torn": "torn",
+    "foreign": "not written by this project",
+    "narrow": "no column 'edit_type'|other columns",
+    "typed": "other columns",
+}
+
+
+@pytest.mark.parametrize("dictionary", [(), ("edit_type",)])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_is_named(tmp_path, damage, dictionary):
     workspace = Workspace(tmp_path)
     path = make(workspace).file(workspace)
+    table = pq.read_table(path)
     if damage == "missing":
         path.unlink()
     elif damage == "torn":
         path.write_bytes(path.read_bytes()[:-20])
+    elif damage == "foreign":
+        replace_rows(path, table.replace_schema_metadata({}))
+    elif damage == "narrow":
+        replace_rows(path, table.drop_columns(["edit_type"]))
     else:
-        table = pq.read_table(path).replace_schema_metadata({})
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        path.write_bytes(buffer.getvalue())
-    with pytest.raises(ShardError, match=str(path)):
-        read_shard(path)
+        place = table.column_names.index("edit_id")
+        replace_rows(path, table.set_column(place, "edit_id", table.column("edit_id").cast(pa.large_string())))
+    with pytest.raises(ShardError, match=f"{path}.*({DAMAGES[damage]})|({DAMAGES[damage]}).*{path}"):
+        read_shard(path, dictionary=dictionary)
+
+
+def replace_rows(path: Path, rows: pa.Table) -> None:
+    path.unlink()
+    pq.write_table(rows, path)
+
+
+def test_words_as_dictionaries_are_the_same_words(tmp_path):
+    workspace = Workspace(tmp_path)
+    path = make(workspace).file(workspace)
+    read = read_shard(path, ["edit_type", "edit_id"], ["edit_type"])
+    assert pa.types.is_dictionary(read.column("edit_type").type)
+    assert read.to_pylist() == read_shard(path, ["edit_type", "edit_id"]).to_pylist()
 
 
 @pytest.mark.parametrize(
