@@ -11,7 +11,7 @@ from infra.dashboard.decided import Decided
 from infra.dashboard.frame import answer, choose, number, short, sql_corner
 from infra.dashboard.pair_cards import card
 from infra.dashboard.pair_panel import show_pair
-from infra.dashboard.questions import Question, Rows
+from infra.dashboard.questions import Question, Rows, View
 
 ACCEPTED = "accepted"
 _ANY, _REJECTED = "any", "rejected"
@@ -24,6 +24,7 @@ _ORDERS = {
 }
 _DIGITS = frozenset("0123456789abcdef")
 """Of a pair's id."""
+_SEARCH = " OR ".join(f"contains(lower({name}), $words)" for name in ("instruction", "phrase", "label"))
 _COLUMNS = ("dataset", "vision_task", "edit_type", "split")
 
 
@@ -50,13 +51,37 @@ class Filter:
             parts.append(f"v.{column} = ${column}")
             values.append((column, value))
         if self.words:
-            words = self.words.lower()
-            tests = [f"contains(lower({name}), $words)" for name in ("instruction", "phrase", "label")]
-            if set(words) <= _DIGITS:  # else ids, which take longest to read, need not be looked at
-                tests.append("contains(pair_id, $words)")
-            parts.append(f"v.pair_id IN (SELECT pair_id FROM pairs WHERE {' OR '.join(tests)})")
-            values.append(("words", words))
+            found = f"v.file_row_number IN (SELECT place FROM pairs WHERE {_SEARCH})"
+            parts.append(f"({found} OR contains(v.pair_id, $words))" if self._may_be_ids() else found)
+            values.append(("words", self.words.lower()))
         return "\n    AND ".join(parts), values
+
+    def views(self, decided: Decided) -> tuple[View, ...]:
+        """What `where` is about."""
+        return (decided.verdicts(), *((decided.placed_pairs(),) if self.words else ()))
+
+    def count(self, decided: Decided) -> Question:
+        """How many pairs are shown; where words alone choose them, the verdicts need not be looked at."""
+        where, values = self.where()
+        if self.words and self.fate == _ANY and not self.kinds and not self._may_be_ids():
+            return Question(
+                f"SELECT count(*) AS num_pairs\nFROM pairs\nWHERE {_SEARCH}", (decided.pairs(),), tuple(values)
+            )
+        sql = f"SELECT count(*) AS num_pairs\nFROM verdicts AS v\nWHERE {where}"
+        return Question(sql, self.views(decided), tuple(values))
+
+    def places(self, decided: Decided, order: str, page: int) -> Question:
+        """Where the verdicts of a page's pairs are, in an order of `_ORDERS`; pages count from 1."""
+        where, values = self.where()
+        sql = (
+            f"SELECT v.file_row_number\nFROM verdicts AS v\nWHERE {where}\nORDER BY {_ORDERS[order][1]}\n"
+            f"LIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
+        )
+        return Question(sql, self.views(decided), tuple(values))
+
+    def _may_be_ids(self) -> bool:
+        """Whether ids, which take longest to read, need to be looked at."""
+        return set(self.words.lower()) <= _DIGITS
 
 
 def open_fate(fate: str) -> None:
@@ -73,10 +98,7 @@ def show(decided: Decided) -> None:
         show_pair(decided, chosen)
         return
     wanted = _choose_filter(decided)
-    where, values = wanted.where()
-    views = (decided.verdicts(), *((decided.pairs(),) if wanted.words else ()))
-    counted = Question(f"SELECT count(*) AS num_pairs\nFROM verdicts AS v\nWHERE {where}", views, tuple(values))
-    total = answer(counted)[0]["num_pairs"]
+    total = answer(wanted.count(decided))[0]["num_pairs"]
     num_pages = max(1, -(-total // _PAGE))
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with right:
@@ -87,13 +109,9 @@ def show(decided: Decided) -> None:
         st.caption("No pair is like that: loosen a filter.")
         sql_corner()
         return
-    order = _ORDERS[str(st.session_state.get("order", "chance"))][1]
+    order = str(st.session_state.get("order", "chance"))
     # Places first: only then are the wide columns read, of the rows that are shown.
-    sql = (
-        f"SELECT v.file_row_number\nFROM verdicts AS v\nWHERE {where}\nORDER BY {order}\n"
-        f"LIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
-    )
-    places = [row["file_row_number"] for row in answer(Question(sql, views, tuple(values)))]
+    places = [row["file_row_number"] for row in answer(wanted.places(decided, order, page))]
     verdicts = {row["file_row_number"]: row for row in answer(decided.verdicts_at(places))}
     pairs = {row["pair_id"]: row for row in answer(decided.pairs_at(places))}
     found = [verdicts[place] for place in places]

@@ -2,7 +2,8 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ class Decided:
     def pairs(self) -> View:
         """The build's pairs."""
         return parquet_view("pairs", self.build.paths(self.root, "pairs"), PAIRS)
+
+    def placed_pairs(self) -> View:
+        """The build's pairs with a column ``place``, the row of their verdict: far quicker to match than ids."""
+        return replace(self.pairs(), starts=self._starts()[:-1])
 
     def scores(self) -> View:
         """The build's scores."""
@@ -112,9 +117,7 @@ ORDER BY bin"""
 
     def pairs_at(self, places: Sequence[int]) -> Question:
         """The pairs whose verdicts are in some rows: `decisions.decide` keeps the order of the build's pairs."""
-        shards, starts = self.build.tables["pairs"], [0]
-        for shard in shards:
-            starts.append(starts[-1] + shard.num_rows)
+        shards, starts = self.build.tables["pairs"], self._starts()
         by_shard: dict[int, list[int]] = {}
         for place in places:
             number = bisect_right(starts, place) - 1
@@ -127,6 +130,10 @@ ORDER BY bin"""
             views.append(parquet_view(f"pairs_{number}", [path], PAIRS, with_rows=True))
         union = "\n    UNION ALL\n".join(parts)
         return Question(f"{load_question('pair_columns')}FROM (\n{union}\n)", tuple(views))
+
+    def _starts(self) -> tuple[int, ...]:
+        """Rows before each shard of pairs, and all of them."""
+        return tuple(accumulate((shard.num_rows for shard in self.build.tables["pairs"]), initial=0))
 
 
 _VERDICT = "SELECT file_row_number, pair_id, condition, score, value, threshold"

@@ -42,17 +42,23 @@ class View:
     """Whether a column ``filename`` says which file a row is from; columns that a file lacks are null then."""
     with_rows: bool = False
     """Whether a column ``file_row_number`` counts the rows of each file from 0."""
+    starts: tuple[int, ...] | None = None
+    """Rows before each Parquet file: a column ``place`` then counts the rows of all files from 0."""
 
     def definition(self) -> str:
         """The view's SQL."""
         if not self.paths:
-            columns = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in self.columns)
+            names = (*self.columns, *((("place", "BIGINT"),) if self.starts is not None else ()))
+            columns = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in names)
             return f"CREATE TEMP VIEW {self.name} AS SELECT {columns} WHERE false"
         files = ", ".join(_text(path) for path in self.paths)
         if self.paths[0].suffix in (".jsonl", ".json"):
             columns = ", ".join(f"{name}: {_text(kind)}" for name, kind in self.columns)
             options = f"format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true"
             return f"CREATE TEMP VIEW {self.name} AS FROM read_json([{files}], {options})"
+        if self.starts is not None:
+            place = f"{_literal(self.starts)}[1 + file_index::BIGINT] + file_row_number AS place"
+            return f"CREATE TEMP VIEW {self.name} AS SELECT *, {place} FROM read_parquet([{files}])"
         options = ", filename = true, union_by_name = true" if self.with_file else ""
         options += ", file_row_number = true" if self.with_rows else ""
         return f"CREATE TEMP VIEW {self.name} AS FROM read_parquet([{files}]{options})"

@@ -171,6 +171,11 @@ class _Page:
         self.inner.get_by_role("combobox", name=label).click()
         self.inner.get_by_role("option", name=option, exact=True).click()
 
+    def search(self, words: str) -> None:
+        field = self.inner.get_by_label("Words in instruction, phrase or id")
+        field.fill(words)
+        field.press("Enter")
+
     def first_card(self) -> str:
         return str(self.inner.locator(".card").first.get_attribute("data-id"))
 
@@ -215,15 +220,22 @@ def _filter(page: _Page, url: str, verdicts: Path) -> dict[str, _Wait]:
     found["next page"] = _wait(following.click, lambda: page.other_card(before))
     page.goto(f"{url}/?view=browse")
     page.text(f"{NUM_PAIRS:,} pairs")
-    words = page.inner.get_by_label("Words in instruction, phrase or id")
-
-    def search() -> None:
-        words.fill("left CAR")
-        words.press("Enter")
-
     matches = f"{len(range(4, NUM_PAIRS, 6)):,} pairs"  # `large_build` words every sixth so
-    found["words"] = _wait(search, lambda: page.text(matches))
+    found["words"] = _search(page, "left CAR", matches)
+    found["a part of an id"] = _search(page, "c0ff", count("contains(pair_id, 'c0ff')"))
+    found["a letter of all"] = _search(page, "t", f"{NUM_PAIRS:,} pairs")
     return found
+
+
+def _search(page: _Page, words: str, matches: str) -> _Wait:
+    """Until the count of other words and their first card are there."""
+    before = page.first_card()
+
+    def seen() -> None:
+        page.text(matches)
+        page.other_card(before)
+
+    return _wait(lambda: page.search(words), seen)
 
 
 def _drag(page: _Page, share: float) -> _Wait:

@@ -13,6 +13,7 @@ from catalog.decisions import decide
 from catalog.errors import ShardError
 from catalog.policies import Policy
 from catalog.workspace import Workspace
+from infra.dashboard.data_browse import Filter
 from infra.dashboard.data_thresholds import policy_file, with_limits
 from infra.dashboard.decided import Decided
 from infra.dashboard.questions import Question, View, ask
@@ -54,6 +55,76 @@ def test_rows_by_place_are_those_by_id(workspace: Workspace, make_build: Any, ma
     assert decided.is_current
     grown = make_build(workspace, [*pairs, make_pair("pair-40")], scores)
     assert not Decided(workspace, grown, decided.decision).is_current
+
+
+WORDS = ("", "Left CAR", "bird", "100%", "it's", "c0", "ü")
+
+
+@pytest.mark.parametrize("fate", ["any", "accepted", "rejected", "low", "no_change"])
+@pytest.mark.parametrize("kinds", [(), (("edit_type", "object_removal"),)])
+def test_a_search_finds_what_python_finds(
+    workspace: Workspace, make_build: Any, make_pair: Any, fate: str, kinds: tuple[tuple[str, str], ...]
+) -> None:
+    pairs, scores = searched_pairs(make_pair)
+    build = make_build(workspace, pairs, scores, shard_size=6)
+    assert [one.sha256 for one in build.tables["pairs"]] != sorted(one.sha256 for one in build.tables["pairs"])
+    decided = Decided(workspace, build, decide(workspace, build.name, make_policy(LOW)).manifest)
+    for words in WORDS:
+        wanted = Filter(fate, kinds, words)
+        expected = [place for place, pair in enumerate(pairs) if is_wanted(pair, scores[place], wanted)]
+        counted, placed = wanted.count(decided), [wanted.places(decided, "chance", page) for page in (1, 2, 3)]
+        assert ask(counted) == paste(counted.statement()) == [{"num_pairs": len(expected)}], words
+        found = [row["file_row_number"] for one in placed for row in ask(one)]
+        assert sorted(found) == expected, words
+        assert paste(placed[0].statement()) == ask(placed[0])
+
+
+def searched_pairs(make_pair: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Pairs in shards whose names are not in their order; ids are hexadecimal, as real ones are."""
+    instructions = ("Remove the LEFT car", None, "it's 100% Bird 1", "grün: ÜBER")
+    pairs = [
+        make_pair(
+            f"{number * 2654435761 % 2**32:032x}",
+            instruction=instructions[number % 4],
+            phrase=None if number % 3 else "left Car",
+            label=("bird", "car")[number % 2],
+            edit_type=("object_removal", "object_addition")[number % 5 == 0],
+            reason="no_change" if number % 7 == 0 else None,
+        )
+        for number in range(50)
+    ]
+    return pairs, [{"pair_id": pair["pair_id"], "target_aesthetic": float(n % 9)} for n, pair in enumerate(pairs)]
+
+
+def is_wanted(pair: dict[str, Any], score: dict[str, Any], wanted: Filter) -> bool:
+    """Naively."""
+    words = wanted.words.lower()
+    texts = [pair[name].lower() for name in ("instruction", "phrase", "label") if pair[name]]
+    if set(words) <= set("0123456789abcdef"):
+        texts.append(pair["pair_id"])
+    fate = pair["reason"] or ("low" if score["target_aesthetic"] < 4 else "accepted")
+    fates = {"any", fate, *(["rejected"] if fate == "low" else [])}
+    is_kind = all(pair[column] == value for column, value in wanted.kinds)
+    return wanted.fate in fates and is_kind and any(words in text for text in texts)
+
+
+def test_words_of_hexadecimal_digits_alone_search_ids(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
+    ids = ("00c0ffee", "11c0ffee", "22decade", "33decade")
+    pairs = [make_pair(one, phrase=None, label=None, instruction="a decade ago") for one in ids[:3]]
+    pairs += [make_pair(ids[3], phrase=None, label=None, instruction="a cafe")]
+    build = make_build(workspace, pairs, [{"pair_id": one, "target_aesthetic": 5.0} for one in ids], shard_size=3)
+    decided = Decided(workspace, build, decide(workspace, build.name, make_policy(LOW)).manifest)
+
+    def found(words: str) -> set[str]:
+        places = [row["file_row_number"] for row in ask(Filter("any", (), words).places(decided, "low", 1))]
+        return {ids[place] for place in places}
+
+    assert found("C0FFEE") == {ids[0], ids[1]}  # in no text
+    assert found("decade") == set(ids)  # texts or ids
+    assert found("cafe") == {ids[3]}
+    assert found("33decade") == {ids[3]}
+    assert found("decade ago") == {ids[0], ids[1], ids[2]}  # a space: no id is looked at
+    assert "pair_id" not in Filter("any", (), "decade ago").count(decided).sql
 
 
 def test_a_file_that_has_changed_is_asked_again_and_a_torn_one_is_a_sentence(tmp_path: Path) -> None:
