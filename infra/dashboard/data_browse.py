@@ -37,8 +37,8 @@ class Filter:
     """Column and value."""
     words: str
 
-    def where(self) -> tuple[str, list[tuple[str, Any]]]:
-        """SQL and its values."""
+    def where(self, num_pairs: int) -> tuple[str, list[tuple[str, Any]]]:
+        """SQL about `verdicts` and its values, of a build of so many pairs."""
         parts, values = ["true"], list[tuple[str, Any]]()
         if self.fate == ACCEPTED:
             parts.append("v.accepted")
@@ -51,28 +51,29 @@ class Filter:
             parts.append(f"v.{column} = ${column}")
             values.append((column, value))
         if self.words:
-            found = f"v.file_row_number IN (SELECT place FROM pairs WHERE {_SEARCH})"
+            # A bit for each pair: where most have the words, a third of the time that a join of their places takes.
+            bits = f"SELECT bitstring_agg(place, 0, $last) FROM pairs WHERE {_SEARCH}"
+            found = f"get_bit(({bits}), v.file_row_number::INTEGER) = 1"
             parts.append(f"({found} OR contains(v.pair_id, $words))" if self._may_be_ids() else found)
-            values.append(("words", self.words.lower()))
+            values += [("last", max(0, num_pairs - 1)), ("words", self.words.lower())]
         return "\n    AND ".join(parts), values
 
     def views(self, decided: Decided) -> tuple[View, ...]:
-        """What `where` is about."""
+        """What `where` reads."""
         return (decided.verdicts(), *((decided.placed_pairs(),) if self.words else ()))
 
-    def count(self, decided: Decided) -> Question:
-        """How many pairs are shown; where words alone choose them, the verdicts need not be looked at."""
-        where, values = self.where()
-        if self.words and self.fate == _ANY and not self.kinds and not self._may_be_ids():
-            return Question(
-                f"SELECT count(*) AS num_pairs\nFROM pairs\nWHERE {_SEARCH}", (decided.pairs(),), tuple(values)
-            )
-        sql = f"SELECT count(*) AS num_pairs\nFROM verdicts AS v\nWHERE {where}"
+    def first(self, decided: Decided) -> Question:
+        """How many pairs are shown, and the first page of `places` in the usual order: words are read once for both."""
+        where, values = self.where(decided.num_pairs)
+        sql = (
+            f"SELECT\n    count(*) AS num_pairs,\n    arg_min(v.file_row_number, v.pair_key, {_PAGE}) AS places\n"
+            f"FROM verdicts AS v\nWHERE {where}"
+        )
         return Question(sql, self.views(decided), tuple(values))
 
     def places(self, decided: Decided, order: str, page: int) -> Question:
         """Where the verdicts of a page's pairs are, in an order of `_ORDERS`; pages count from 1."""
-        where, values = self.where()
+        where, values = self.where(decided.num_pairs)
         sql = (
             f"SELECT v.file_row_number\nFROM verdicts AS v\nWHERE {where}\nORDER BY {_ORDERS[order][1]}\n"
             f"LIMIT {_PAGE} OFFSET {(page - 1) * _PAGE}"
@@ -98,7 +99,8 @@ def show(decided: Decided) -> None:
         show_pair(decided, chosen)
         return
     wanted = _choose_filter(decided)
-    total = answer(wanted.count(decided))[0]["num_pairs"]
+    first = answer(wanted.first(decided))[0]
+    total = first["num_pairs"]
     num_pages = max(1, -(-total // _PAGE))
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with right:
@@ -111,7 +113,9 @@ def show(decided: Decided) -> None:
         return
     order = str(st.session_state.get("order", "chance"))
     # Places first: only then are the wide columns read, of the rows that are shown.
-    places = [row["file_row_number"] for row in answer(wanted.places(decided, order, page))]
+    places = first["places"]
+    if (order, page) != ("chance", 1):
+        places = [row["file_row_number"] for row in answer(wanted.places(decided, order, page))]
     verdicts = {row["file_row_number"]: row for row in answer(decided.verdicts_at(places))}
     pairs = {row["pair_id"]: row for row in answer(decided.pairs_at(places))}
     found = [verdicts[place] for place in places]

@@ -47,6 +47,11 @@ class Decided:
         found: list[str] = self.decision.parameters["inputs"]["pairs"]
         return found == [shard.sha256 for shard in self.build.tables["pairs"]]
 
+    @property
+    def num_pairs(self) -> int:
+        """Of the build, usable or not."""
+        return self._starts()[-1]
+
     def verdicts(self) -> View:
         """The decision's verdicts."""
         return parquet_view("verdicts", self.decision.paths(self.root, "verdicts"), VERDICTS, with_rows=True)

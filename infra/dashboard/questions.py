@@ -48,7 +48,8 @@ class View:
     def definition(self) -> str:
         """The view's SQL."""
         if not self.paths:
-            names = (*self.columns, *((("place", "BIGINT"),) if self.starts is not None else ()))
+            made = {"file_row_number": self.with_rows, "place": self.starts is not None}
+            names = (*self.columns, *((name, "BIGINT") for name, is_there in made.items() if is_there))
             columns = ", ".join(f"NULL::{kind} AS {_quoted(name)}" for name, kind in names)
             return f"CREATE TEMP VIEW {self.name} AS SELECT {columns} WHERE false"
         files = ", ".join(_text(path) for path in self.paths)

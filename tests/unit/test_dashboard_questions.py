@@ -11,6 +11,7 @@ from made_policies import LOW, make_policy
 
 from catalog.decisions import decide
 from catalog.errors import ShardError
+from catalog.manifests import Manifest
 from catalog.policies import Policy
 from catalog.workspace import Workspace
 from infra.dashboard.data_browse import Filter
@@ -72,11 +73,12 @@ def test_a_search_finds_what_python_finds(
     for words in WORDS:
         wanted = Filter(fate, kinds, words)
         expected = [place for place, pair in enumerate(pairs) if is_wanted(pair, scores[place], wanted)]
-        counted, placed = wanted.count(decided), [wanted.places(decided, "chance", page) for page in (1, 2, 3)]
-        assert ask(counted) == paste(counted.statement()) == [{"num_pairs": len(expected)}], words
+        first, placed = wanted.first(decided), [wanted.places(decided, "chance", page) for page in (1, 2, 3)]
         found = [row["file_row_number"] for one in placed for row in ask(one)]
         assert sorted(found) == expected, words
-        assert paste(placed[0].statement()) == ask(placed[0])
+        assert ask(first) == [{"num_pairs": len(expected), "places": found[:20] or None}], words
+        for question in (first, placed[0]):
+            assert paste(question.statement()) == ask(question)
 
 
 def searched_pairs(make_pair: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -108,6 +110,14 @@ def is_wanted(pair: dict[str, Any], score: dict[str, Any], wanted: Filter) -> bo
     return wanted.fate in fates and is_kind and any(words in text for text in texts)
 
 
+def test_a_build_of_no_shards_has_nothing_to_find(tmp_path: Path) -> None:
+    build = Manifest(name="empty", parameters={}, tables={"pairs": []})
+    decided = Decided(Workspace(tmp_path), build, Manifest(name="d", parameters={}, tables={"verdicts": []}))
+    for wanted in (Filter("any", (), "bird"), Filter("accepted", (("split", "val"),), "c0")):
+        assert ask(wanted.first(decided)) == [{"num_pairs": 0, "places": None}]
+        assert ask(wanted.places(decided, "near", 1)) == []
+
+
 def test_words_of_hexadecimal_digits_alone_search_ids(workspace: Workspace, make_build: Any, make_pair: Any) -> None:
     ids = ("00c0ffee", "11c0ffee", "22decade", "33decade")
     pairs = [make_pair(one, phrase=None, label=None, instruction="a decade ago") for one in ids[:3]]
@@ -124,7 +134,7 @@ def test_words_of_hexadecimal_digits_alone_search_ids(workspace: Workspace, make
     assert found("cafe") == {ids[3]}
     assert found("33decade") == {ids[3]}
     assert found("decade ago") == {ids[0], ids[1], ids[2]}  # a space: no id is looked at
-    assert "pair_id" not in Filter("any", (), "decade ago").count(decided).sql
+    assert "pair_id" not in Filter("any", (), "decade ago").first(decided).sql
 
 
 def test_a_file_that_has_changed_is_asked_again_and_a_torn_one_is_a_sentence(tmp_path: Path) -> None:
