@@ -20,6 +20,8 @@ from infra.dashboard.questions import Question, Rows, View, load_question
 
 _POINTS = 500
 """Of a curve."""
+_NUM_USUAL = 3
+"""Runs that are shown before somebody chooses: the newest."""
 _COLUMNS = (
     ("step", "BIGINT"),
     ("samples_seen", "BIGINT"),
@@ -52,7 +54,8 @@ def show() -> None:
     """The page."""
     begin("Training", "Loss by task, throughput and sample pictures, from the runs' own logs.")
     root = workspace()
-    runs = {path.parent.name: path.parent for path in sorted(root.runs.glob("*/training_log.parquet"))}
+    folders = [path.parent for path in root.runs.glob("*/training_log.parquet")]
+    runs = {folder.name: folder for folder in sorted(folders, key=_age)}
     begun = sorted(path.parent.name for path in root.runs.glob("*/config.json") if path.parent.name not in runs)
     if begun:
         tell("Under way, without a checkpoint yet.", ", ".join(begun) + ": a log is written with each checkpoint.")
@@ -60,7 +63,7 @@ def show() -> None:
         if not begun:
             tell("No model has been trained here yet.", f"No run below {root.runs}.", "prefect deployment run train")
         return
-    chosen = st.multiselect("Runs", list(runs), default=list(runs)[-3:], key="runs", bind="query-params")
+    chosen = st.multiselect("Runs", list(runs), default=list(runs)[:_NUM_USUAL], key="runs", bind="query-params")
     if not chosen:
         st.caption("Choose one or more runs.")
         return
@@ -74,6 +77,16 @@ def show() -> None:
     sql_corner()
     for name in chosen:
         _show_pictures(root, runs[name])
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Sorts runs, the one that was started last first: a start writes its configuration."""
+    for name in ("config.json", "training_log.parquet"):
+        try:
+            return -(folder / name).stat().st_mtime_ns, folder.name
+        except OSError:
+            continue
+    return 0, folder.name
 
 
 def _readable(paths: dict[str, Path]) -> dict[str, Path]:
