@@ -1,11 +1,12 @@
 """Page Choose: people pick the best of what a checkpoint made, blind, for the stage of human alignment."""
 
+from collections.abc import Sequence
 from typing import get_args
 
 import streamlit as st
 
 from catalog.agreement import measure_agreement
-from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, list_alignment_sets
+from catalog.alignment_sets import MAX_PICKS, AlignmentSet, Item, Variant, list_alignment_sets
 from catalog.choices import Choice, Progress, find_progress, list_people, read_choices, record
 from catalog.chosen_pairs import Judges, choices_of
 from catalog.command_line import printable
@@ -69,9 +70,7 @@ def show() -> None:
         st.caption(f"{progress.num_stale} answers are about pictures that the set no longer has: they do not count.")
     item_id = _which(alignment, progress.open_items)
     if item_id is None:
-        st.success("You have answered for every item of this set.", icon=":material/done_all:")
-        st.caption("Once everybody has, the same flow trains on what was chosen:")
-        st.code("prefect deployment run align -p judges=people", language="bash")
+        _show_end(alignment)
     else:
         _show_item(alignment, alignment.item(item_id), name, progress)
     _show_people(alignment)
@@ -83,6 +82,15 @@ def _which(alignment: AlignmentSet, open_items: tuple[str, ...]) -> str | None:
     if wanted in alignment.items:
         return wanted
     return open_items[0] if open_items else None
+
+
+def _show_end(alignment: AlignmentSet) -> None:
+    st.success("You have answered for every item of this set.", icon=":material/done_all:")
+    if alignment.items:
+        label, first = "Look through your answers", next(iter(alignment.items))
+        st.button(label, icon=":material/history:", on_click=_go, args=(first,), key="look_through")
+    st.caption("An answer can be given again; the earlier one is kept. Once everybody is done, the flow trains on it:")
+    st.code("prefect deployment run align -p judges=people", language="bash")
 
 
 def _next_open(alignment: AlignmentSet, progress: Progress, item_id: str) -> str | None:
@@ -97,53 +105,58 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str, progress: Progres
     st.text(printable(item.instruction))
     before = next((one for one in read_choices(alignment, name) if one.item_id == item.item_id), None)
     order = alignment.blind_order(name, item.item_id)
+    places = list(alignment.items)
+    place = places.index(item.item_id)
+    following = _next_open(alignment, progress, item.item_id)
+    st.caption(f"Item {place + 1:,} of {len(places):,}: {_say_answer(before, order)}.")
     try:
         source = pictures().image(item.source_image, LARGE)
         shown = [{"id": one.number, "data": pictures().image(one.image, _VARIANT_SIDE)} for one in order]
     except UserError as error:
         tell("This item cannot be shown.", why_not(error), kind="warning")
+        _show_ways(places, place, following)
         return
     aspect = item.source_image["width"] / item.source_image["height"]
     chosen = list(before.variants) if before else []
 
-    following = _next_open(alignment, progress, item.item_id)
-
     def keep(picked: list[int]) -> None:
-        _record(alignment, item.item_id, name, picked, following)
+        revised = before is not None and following is None  # then the answers are being looked through
+        _record(alignment, item.item_id, name, picked, next(iter(places[place + 1 :]), None) if revised else following)
 
     # Picks that are not saved yet are one person's, of these pictures: whoever comes next starts without them.
     key = f"choices-{value_digest([alignment.name, item.item_id, item.shown_digest, name])[:32]}"
     choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, keep)
     if "choice_error" in st.session_state:
         tell("The answer was not recorded.", st.session_state.pop("choice_error"), kind="error")
-    places = list(alignment.items)
-    place = places.index(item.item_id)
-    left, middle, right = st.columns(3)
-    left.button(
-        "Previous item",
-        icon=":material/arrow_back:",
-        disabled=place == 0,
-        on_click=_go,
-        args=(places[place - 1],),
-        width="stretch",
-    )
-    middle.button(
-        "Next open item",
-        icon=":material/skip_next:",
-        disabled=following is None,
-        on_click=_go,
-        args=(following,),
-        width="stretch",
-        key="next_open",
-    )
-    right.button(
-        "Next item",
-        icon=":material/arrow_forward:",
-        disabled=place + 1 == len(places),
-        on_click=_go,
-        args=(places[(place + 1) % len(places)],),
-        width="stretch",
-    )
+    _show_ways(places, place, following)
+
+
+def _say_answer(before: Choice | None, order: Sequence[Variant]) -> str:
+    """What a person has answered, in the places that the variants have on the page."""
+    if before is None:
+        return "open"
+    if not before.variants:
+        return "you answered that none is good"
+    shown = [str(place) for place, one in enumerate(order, 1) if one.number in before.variants]
+    return f"you chose variant{'s' * (len(shown) > 1)} {' and '.join(shown)}"
+
+
+def _show_ways(places: list[str], place: int, following: str | None) -> None:
+    """To the other items, answered ones too."""
+    ways = {
+        "previous": ("Previous item", ":material/arrow_back:", places[place - 1] if place else None),
+        "next_open": ("Next open item", ":material/skip_next:", following),
+        "next": ("Next item", ":material/arrow_forward:", next(iter(places[place + 1 :]), None)),
+    }
+    *columns, last = st.columns(len(ways) + 1, vertical_alignment="bottom")
+    for column, (key, (label, icon, to)) in zip(columns, ways.items(), strict=True):
+        column.button(label, icon=icon, disabled=to is None, on_click=_go, args=(to,), width="stretch", key=key)
+    st.session_state["item_place"] = place + 1
+
+    def jump() -> None:
+        _go(places[st.session_state["item_place"] - 1])
+
+    last.number_input("Item", 1, len(places), key="item_place", on_change=jump)
 
 
 def _record(alignment: AlignmentSet, item_id: str, name: str, picked: list[int], following: str | None) -> None:

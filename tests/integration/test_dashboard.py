@@ -16,7 +16,7 @@ from dashboard_site import HOSTILE, POLICY, dashboard, make_workspace
 from playwright.sync_api import Locator, Page, expect
 
 from catalog.alignment_sets import AlignmentSet
-from catalog.choices import read_choices
+from catalog.choices import read_choices, read_history
 from catalog.decisions import decide
 from catalog.policies import Policy
 from catalog.review_labels import find_decision, reviews_path
@@ -251,10 +251,30 @@ def test_choices_are_blind_kept_and_counted(site, open_page):
         see(page, "remove <b>bird</b> number 1")
         page.reload()
         see(page, "1 of 2 answered")
-    found = {one.person: one.variants for one in read_choices(alignment)}
+    found = {one.person: one.variants for one in read_choices(alignment) if one.item_id == "item-0"}
     order = [one.number for one in alignment.blind_order("anna", "item-0")]
     assert found == {"anna": tuple(sorted((order[0], order[3]))), "bernd": ()}
     see(pages[0], "Agreement on variants")
+    _revise(alignment, pages[0], order)
+
+
+def _revise(alignment: AlignmentSet, page: Page, order: list[int]) -> None:
+    """Anna answers the last item, goes back, and gives her first answer again."""
+    page.get_by_role("button", name="None is good").click()
+    see(page, "You have answered for every item of this set")
+    page.get_by_role("button", name="Look through your answers").click()
+    see(page, "Item 1 of 2: you chose variants 1 and 4.")
+    for place in (1, 4):
+        expect(page.get_by_role("button", name=f"variant {place}")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="variant 1").click()
+    page.get_by_role("button", name="Save this choice").click()
+    see(page, "Item 2 of 2: you answered that none is good.")
+    page.get_by_role("button", name="Previous item").click()
+    see(page, "Item 1 of 2: you chose variant 4.")
+    expect(page.get_by_role("button", name="variant 1")).to_have_attribute("aria-pressed", "false")
+    given = [one for one in read_history(alignment, "anna") if one.item_id == "item-0"]
+    assert [(one.number, one.variants) for one in given] == [(1, tuple(sorted((order[0], order[3])))), (2, (order[3],))]
+    assert [one.variants for one in read_choices(alignment, "anna")] == [(order[3],), ()]
 
 
 def test_two_evaluations_beside_each_other(site, open_page):

@@ -64,6 +64,45 @@ def test_next_open_item_skips_the_one_shown_and_goes_round(alignment: AlignmentS
     assert page("anna").button(key="next_open").disabled  # no other is open
 
 
+def test_answers_can_be_looked_through_after_the_last(alignment: AlignmentSet) -> None:
+    for item, variants in {"item-0": [2, 0], "item-1": [], "item-2": [1]}.items():
+        record(alignment, "anna", item, variants)
+    app = page("anna")
+    assert "You have answered for every item" in app.success[0].value and not parts(app, "choices")
+    app = app.button(key="look_through").click().run()
+    seen = [(instruction(app)[-1], place(app), parts(app, "choices")[0]["chosen"])]
+    assert app.button(key="previous").disabled and app.button(key="next_open").disabled
+    for _ in range(2):
+        app = app.button(key="next").click().run()
+        seen.append((instruction(app)[-1], place(app), parts(app, "choices")[0]["chosen"]))
+    assert app.button(key="next").disabled
+    orders = [[one.number for one in alignment.blind_order("anna", f"item-{item}")] for item in range(3)]
+    first = " and ".join(str(one) for one in sorted(orders[0].index(number) + 1 for number in (0, 2)))
+    assert seen == [
+        ("0", f"Item 1 of 3: you chose variants {first}.", [0, 2]),
+        ("1", "Item 2 of 3: you answered that none is good.", []),
+        ("2", f"Item 3 of 3: you chose variant {orders[2].index(1) + 1}.", [1]),
+    ]
+    app = app.button(key="previous").click().run()
+    assert instruction(app)[-1] == "1"
+    app = app.number_input(key="item_place").set_value(1).run()
+    assert instruction(app)[-1] == "0"
+    record(alignment, "anna", "item-0", [])
+    assert place(app.run()) == "Item 1 of 3: you answered that none is good."
+
+
+def place(app: AppTest) -> str:
+    return next(one.value for one in app.caption if one.value.startswith("Item "))
+
+
+def test_an_item_without_pictures_can_be_passed(alignment: AlignmentSet) -> None:
+    for path in (alignment.workspace.data).rglob("*.tar"):
+        path.unlink()
+    app = page("anna")
+    assert place(app) == "Item 1 of 3: open." and not parts(app, "choices")
+    assert place(app.button(key="next").click().run()) == "Item 2 of 3: open."
+
+
 def test_people_and_programs_are_never_mixed(alignment: AlignmentSet) -> None:
     for item, chosen in {"item-0": ([0], [0, 1]), "item-1": ([], [2])}.items():
         for person, variants in zip(("anna", "bernd"), chosen, strict=True):
