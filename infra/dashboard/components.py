@@ -30,7 +30,10 @@ _HTML = {
         '<button type="button" class="save"></button><button type="button" class="none">None is good</button>'
         '<span class="said" role="status"></span></div></div><div class="grid"></div></div>'
     ),
-    "table": '<div class="scroll"><table></table></div>',
+    "table": (
+        '<div class="scroll"><table></table></div><div class="hint" aria-hidden="true" hidden>'
+        "↔ scroll sideways for all columns</div>"
+    ),
     "facts": '<div class="facts"></div>',
 }
 

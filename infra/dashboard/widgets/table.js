@@ -43,6 +43,30 @@ export default function ({ data, parentElement, setTriggerValue }) {
   thead.append(head);
   tbody.append(...body);
   table.replaceChildren(thead, tbody);
+  hintAtMore(parentElement.querySelector(".scroll"), parentElement.querySelector(".hint"));
+}
+
+// While columns lie beyond an edge, the table fades there and can be focused, so that the arrow keys scroll it.
+function hintAtMore(scroll, hint) {
+  const look = () => {
+    const hidden = scroll.scrollWidth - scroll.clientWidth;
+    const isWide = hidden > 1;
+    hint.hidden = !isWide;
+    scroll.classList.toggle("before", isWide && scroll.scrollLeft > 1);
+    scroll.classList.toggle("after", isWide && scroll.scrollLeft < hidden - 1);
+    if (isWide) scroll.tabIndex = 0;
+    else scroll.removeAttribute("tabindex");
+    for (const [name, value] of [["role", "region"], ["aria-label", "table, scrolls sideways"]]) {
+      if (isWide) scroll.setAttribute(name, value);
+      else scroll.removeAttribute(name);
+    }
+  };
+  scroll.onscroll = look;
+  scroll.sizes?.disconnect();
+  scroll.sizes = new ResizeObserver(look);
+  scroll.sizes.observe(scroll);
+  scroll.sizes.observe(scroll.firstElementChild);
+  look();
 }
 
 // Marks on a common scale: intervals as lines with a dot, single values as ticks.
