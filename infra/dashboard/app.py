@@ -4,6 +4,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from infra.dashboard import choose_page, confirm_page, data_page, evaluation_page, mix_page, runs_page, training_page
+from infra.dashboard.frame import tell
 from infra.dashboard.server import PAGE, PAGES
 
 _STYLE = """<style>
@@ -38,7 +39,10 @@ _PAGES = {
 assert tuple(_PAGES) == PAGES
 chosen = st.navigation(list(_PAGES.values()), position="top")
 wanted = st.query_params.to_dict()
-if (name := wanted.pop(PAGE, None)) in _PAGES and chosen is not _PAGES[name]:
+name = wanted.pop(PAGE, None)
+if name in _PAGES and chosen is not _PAGES[name]:
     st.switch_page(_PAGES[name], query_params=wanted)
 st.query_params.pop(PAGE, None)
+if name is not None and name not in _PAGES:
+    tell("There is no such page.", f"/{name[:80]}: the menu names the pages; this is Data.", kind="warning")
 chosen.run()

@@ -1,11 +1,13 @@
 """The web server: Streamlit's own, with a fence around what a browser may do."""
 
+import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 from starlette.middleware import Middleware
@@ -18,6 +20,8 @@ _SCRIPT = Path(__file__).parent / "app.py"
 PAGE = "open"
 """Of the address ``/?open=mix``, as which ``/mix`` is opened: loaded there, Streamlit's browser code would look for its
 server below ``/mix`` first, which is an error in the console. `app` goes on to the page itself."""
+_NO_PAGE = re.compile(r"/(?!(?:_stcore|app|component|media|static)(?:/|$))[^/.\\][^.\\]*")
+"""What Streamlit itself would answer with its first page and two errors in the console: neither its own nor a file."""
 
 _HEADERS = {
     # Nothing is fetched from or sent to anywhere else, whatever a caption or file name holds.
@@ -53,9 +57,8 @@ class Fence:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on."""
-        if scope["type"] == "http" and (page := self._pages.get(scope["path"].rstrip("/"))):
-            rest = scope["query_string"].decode("latin-1")
-            await RedirectResponse(f"/?{PAGE}={page}" + (f"&{rest}" if rest else ""))(scope, receive, send)
+        if scope["type"] == "http" and (place := self._other_place(scope)):
+            await RedirectResponse(place)(scope, receive, send)
             return
 
         async def send_with_headers(message: Any) -> None:
@@ -66,6 +69,16 @@ class Fence:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+    def _other_place(self, scope: Any) -> str | None:
+        """Where a page's own address leads, and one that a person typed and that is no page's."""
+        if page := self._pages.get(scope["path"].rstrip("/")):
+            rest = scope["query_string"].decode("latin-1")
+            return f"/?{PAGE}={page}" + (f"&{rest}" if rest else "")
+        wants_page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
+        if wants_page and scope["method"] == "GET" and _NO_PAGE.fullmatch(scope["path"]):
+            return f"/?{PAGE}={quote(scope['path'].strip('/'), safe='')}"
+        return None
 
 
 def tell_visitor(error: Exception) -> bool:

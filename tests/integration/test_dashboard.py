@@ -104,6 +104,41 @@ def test_every_page_shows_its_tables_at_both_widths(site, open_page):
     assert outside(page)  # it would have been seen
 
 
+@pytest.mark.parametrize("address", ["nope", "data/more", "%3Cimg%20src%3Dx%20onerror%3Dhit()%3E"])
+def test_an_address_that_is_no_pages_says_so(site, open_page, address):
+    _, url = site
+    page = open_page(f"{url}/{address}?view=browse")
+    see(page, "There is no such page.")
+    see(page, f"/{urllib.parse.unquote(address)}: the menu names the pages")
+    see(page, "Survival")
+    assert page.evaluate("window.hit") is None
+    page.goto(f"{url}/mix")
+    see(page, "Beside the paper's table 1")
+    expect(page.get_by_text("There is no such page.")).to_have_count(0)
+
+
+def test_a_table_that_is_too_wide_says_that_it_scrolls(site, open_page):
+    _, url = site
+    page = open_page(f"{url}/data")
+    see(page, "By kind")
+    table = page.locator(".scroll").first
+    hint = page.locator(".hint").first
+    expect(hint).to_be_hidden()
+    assert table.get_attribute("tabindex") is None
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(hint).to_be_visible(timeout=PATIENCE)
+    expect(table).to_have_class("scroll after")
+    assert "2.5rem" in table.evaluate("one => getComputedStyle(one).getPropertyValue('--after')")
+    table.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    expect(table).to_have_class("scroll before", timeout=PATIENCE)  # nothing is left on the right
+    expect(page.get_by_role("region", name="table, scrolls sideways").first).to_be_visible()
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    expect(table).to_have_class("scroll", timeout=PATIENCE)
+    expect(hint).to_be_hidden()
+
+
 def test_survival_is_what_decide_says_and_sql_gives(site, open_page):
     workspace, url = site
     decision = decide(workspace, BUILD, Policy.read(POLICY))

@@ -1,12 +1,16 @@
-"""Where the dashboard listens: a port that is its own, said once it is."""
+"""Where the dashboard listens, a port that is its own, said once it is; and where addresses below it lead."""
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from catalog.errors import ConfigError
 from infra.dashboard import __main__ as starter
+from infra.dashboard.server import PAGES, Fence
 
 
 @pytest.fixture
@@ -36,3 +40,37 @@ def test_the_usual_port_where_it_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
         port = other.getsockname()[1]
     monkeypatch.setattr(starter, "DEFAULT_PORT", port)
     assert starter.find_port("127.0.0.1", None) == starter.find_port("127.0.0.1", port) == port
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "place"),
+    [
+        ("/mix", "*/*", "/?open=mix&a=1"),
+        ("/mix/", "text/html", "/?open=mix&a=1"),
+        ("/nope", "text/html,*/*", "/?open=nope"),
+        ("/nope/more & more", "text/html", "/?open=nope%2Fmore%20%26%20more"),
+        ("/medium", "text/html", "/?open=medium"),
+        ("/nope", "*/*", None),  # no person asks so
+        ("/", "text/html", None),
+        ("/index.html", "text/html", None),
+        ("/media/0a", "text/html", None),  # a click on a download
+        ("/_stcore/health", "text/html", None),
+        ("//example.org", "text/html", None),
+        ("/\\example", "text/html", None),
+    ],
+)
+def test_where_addresses_lead(path: str, accept: str, place: str | None) -> None:
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("inner")(scope, receive, send)
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"a=1"}
+    scope["headers"] = [(b"accept", accept.encode())]
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Fence(inner, PAGES)(scope, None, send))
+    found = dict(sent[0]["headers"]).get(b"location")
+    assert found == (place.encode() if place else None)
+    assert (b"inner" in sent[1]["body"]) is (place is None)
