@@ -361,6 +361,7 @@ def test_roots_that_hold_nothing_half_or_torn_things_say_so(site, open_page, tmp
         "training": "No model has been trained",
         "evaluation": "Nothing has been evaluated",
         "choose": "nothing to choose from yet",
+        "confirm": "nothing to confirm yet",
         "runs": "The ledger is empty",
     }.items():
         page.goto(f"{url}/{name}")

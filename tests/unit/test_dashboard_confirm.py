@@ -53,14 +53,15 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace(tmp_path)
 
 
-def write(workspace: Workspace) -> None:
+def write(workspace: Workspace, num_rows: int = 2, **given: Any) -> None:
     folder = workspace.home / "made"
     folder.mkdir()
     record_root(workspace, "made", folder)
-    rows = [candidate(folder, number) for number in range(2)]
+    rows = [candidate(folder, number, **given) for number in range(num_rows)]
     table = pa.Table.from_pylist(rows, schema=CANDIDATES)
     path = candidates_path(workspace, "edits")
-    write_stream(path, "edit_candidates", CANDIDATES, table.to_batches(), {"num_rows": 2, "num_usable": 2}, 2)
+    counts = {"num_rows": num_rows, "num_usable": 0 if given.get("reason") else num_rows}
+    write_stream(path, "edit_candidates", CANDIDATES, table.to_batches(), counts, 2)
 
 
 def page() -> AppTest:
@@ -91,6 +92,39 @@ def test_answers_go_to_disk_one_by_one(workspace: Workspace) -> None:
         ("pair-0", "object_replacement", "an empty lawn", "anna"),
         ("pair-1", "left_out", None, "anna"),
     ]
+
+
+def test_nobody_confirms_what_cannot_be_shown(workspace: Workspace) -> None:
+    write(workspace)
+    for path in (workspace.home / "made").glob("0-*.png"):
+        path.unlink()
+    app = page().text_input(key="person").input("anna").run()
+    assert "The pictures cannot be shown." in [one.value for one in app.warning]
+    assert disabled(app) == {"object_replacement", "object_removal", "object_addition"}
+    app = app.button(key="confirm-left_out").click().run()
+    assert not app.warning and disabled(app) == set()  # the other sample has its pictures
+    given = read_confirmations(workspace, "edits")
+    assert [(one.pair_id, one.answer) for one in given] == [("pair-0", "left_out")]
+
+
+def disabled(app: AppTest) -> set[str]:
+    return {one.key.removeprefix("confirm-") for one in app.button if one.disabled}
+
+
+def test_a_workspace_with_nothing_to_confirm_says_what_makes_it(workspace: Workspace) -> None:
+    app = page()
+    assert not app.exception and not app.button and not app.text_input
+    assert [one.value for one in app.info] == ["There is nothing to confirm yet."]
+    assert [one.value for one in app.code] == ["prefect deployment run build-edit-benchmark"]
+    assert not any(workspace.home.iterdir())  # looking makes nothing
+
+
+def test_samples_that_cannot_be_used_are_counted_and_not_asked(workspace: Workspace) -> None:
+    write(workspace, reason="no_caption")
+    app = page().text_input(key="person").input("anna").run()
+    assert "You have answered for every sample." in texts(app) and not app.button
+    found = next(json.loads(one.proto.json) for one in app.main if "ieiw_table" in str(getattr(one, "proto", "")))
+    assert {row[0]: row[1] for row in found["rows"]} == {row[0]: "0" for row in found["rows"]} | {"cannot be used": "2"}
 
 
 def test_what_people_differ_on_is_answered_again(workspace: Workspace) -> None:
