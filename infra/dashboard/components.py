@@ -36,12 +36,20 @@ _HTML = {
     ),
     "facts": '<div class="facts"></div>',
 }
+_SHARED = {"gallery": "arrow_keys.js", "choices": "arrow_keys.js"}
+"""Scripts that stand before a component's own: Streamlit takes one text, which can import no file."""
 
 
 @cache
 def _component(name: str) -> Callable[..., Any]:
-    css, js = ((_FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    css, js = (_read(f"{name}.{kind}") for kind in ("css", "js"))
+    if name in _SHARED:
+        js = f"{_read(_SHARED[name])}\n{js}"
     return st.components.v2.component(f"ieiw_{name}", html=_HTML[name], css=css, js=js)  # type: ignore[no-any-return]
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def bars(

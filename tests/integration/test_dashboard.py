@@ -272,6 +272,10 @@ def test_choices_are_blind_kept_and_counted(site, open_page):
     pages = [open_page(f"{url}/choose?person={name}") for name in ("carla", "bernd")]
     for page in pages:
         see(page, "remove <b>bird</b> number 0")
+    pages[0].get_by_role("button", name="variant 1").focus()
+    for key, place in {"ArrowRight": 2, "ArrowLeft": 1, "ArrowUp": 1}.items():
+        pages[0].keyboard.press(key)
+        expect(pages[0].get_by_role("button", name=f"variant {place}")).to_be_focused()
     pages[0].get_by_role("button", name="variant 2").click()
     expect(pages[0].get_by_role("button", name="Save this choice")).to_be_enabled()
     pages[0].get_by_label("Your name").fill("anna")

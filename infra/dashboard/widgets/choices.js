@@ -39,14 +39,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     return card;
   });
   grid.replaceChildren(...cards);
-  grid.onkeydown = (event) => {
-    const at = cards.indexOf(event.target);
-    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    if (at < 0 || step === undefined || cards[at + step] === undefined) return;
-    event.preventDefault();
-    cards[at + step].focus();
-  };
+  moveByArrows(grid, cards);
   save.onclick = () => setTriggerValue("answer", [...grid.picked]);
   none.onclick = () => setTriggerValue("answer", []);
   show();

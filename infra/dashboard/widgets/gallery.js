@@ -36,12 +36,5 @@ export default function ({ data, parentElement, setTriggerValue }) {
   });
   grid.classList.toggle("wide", data.items.some((item) => item.pictures.length > 2));
   grid.replaceChildren(...cards);
-  grid.onkeydown = (event) => {
-    const at = cards.indexOf(event.target);
-    const columns = getComputedStyle(grid).gridTemplateColumns.split(" ").length;
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
-    if (at < 0 || step === undefined || cards[at + step] === undefined) return;
-    event.preventDefault();
-    cards[at + step].focus();
-  };
+  moveByArrows(grid, cards);
 }
