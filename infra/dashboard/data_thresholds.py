@@ -2,11 +2,13 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from catalog.digests import value_digest
 from catalog.policies import Condition, Policy
@@ -36,13 +38,19 @@ def show(decided: Decided) -> None:
         "record. Nothing changes until a policy file says so."
     )
     summary = st.container()
+    say = _begin_progress(summary, decided)
     for place in range(0, len(policy.conditions), 2):
         for column, condition in zip(st.columns(2), policy.conditions[place : place + 2], strict=False):
+            say(condition.name.replace("_", " "))
             with column:
                 _show_condition(decided, condition, moved)
     sql_corner()
+    say("what each pair is removed by")
+    reading = _start_reading(decided)  # not sooner: beside the histograms it would take too much memory
+    reading.exception()
+    say(None)
     with summary:
-        _show_effect(decided, with_limits(policy, moved))
+        _show_effect(decided, with_limits(policy, moved), reading.result())
 
 
 def with_limits(policy: Policy, limits: Mapping[str, float]) -> Policy:
@@ -105,15 +113,28 @@ def _bins(rows: Rows) -> tuple[float, float, list[dict[str, float]]]:
     return low, high, bins
 
 
-def _show_effect(decided: Decided, policy: Policy) -> None:
+def _begin_progress(container: DeltaGenerator, decided: Decided) -> Callable[[str | None], None]:
+    """Where scores are yet to be read: a bar, and what takes the next of its steps; None: all are done."""
+    bar, steps = container.empty(), count()
+    num_scores = sum(one.num_rows for one in decided.build.tables.get("scores", []))
+    with _LOCK:
+        kept = _PREVIEWS.get(_preview_key(decided))
+    is_read = kept is not None and kept.done()
+
+    def say(step: str | None) -> None:
+        if step is None:
+            bar.empty()
+        elif not is_read:
+            share_done = next(steps) / (len(decided.policy.conditions) + 1)
+            bar.progress(share_done, f"Reading {num_scores:,} scores, once: {step}")
+
+    return say
+
+
+def _show_effect(decided: Decided, policy: Policy, preview: Preview) -> None:
     """The counts that `catalog.decisions.decide` would give, beside those on record."""
     before = decided.stages(answer(decided.survival(), corner=False))
-    reading = _start_reading(decided)
-    if not reading.done():
-        total = sum(one.num_rows for one in decided.build.tables.get("scores", []))
-        with st.spinner(f"Reading {total:,} scores, once"):
-            reading.result()
-    after, thresholds = reading.result().count(policy)
+    after, thresholds = preview.count(policy)
     total, kept, would = before[0].remaining, before[-1].remaining, after[-1].remaining
     facts(
         [
@@ -145,16 +166,21 @@ def _show_effect(decided: Decided, policy: Policy) -> None:
 
 def _start_reading(decided: Decided) -> "Future[Preview]":
     """The preview of a decision: read in a thread of its own, and kept until another is asked for."""
+    root, key = workspace(), _preview_key(decided)
+    with _LOCK:
+        if key not in _PREVIEWS or (_PREVIEWS[key].done() and _PREVIEWS[key].exception() is not None):
+            _PREVIEWS.clear()
+            _PREVIEWS[key] = _READER.submit(Preview.read, root, decided.build.name, decided.policy, threads=2)
+        return _PREVIEWS[key]
+
+
+def _preview_key(decided: Decided) -> str:
+    """What a preview is about."""
     root = workspace()
     tombstones = sorted((path.name, path.stat().st_mtime_ns) for path in (root.catalog / "tombstones").glob("*"))
     inputs = {table: [one.sha256 for one in decided.build.tables.get(table, [])] for table in ("pairs", "scores")}
     about = [(item.name, item.looks_at, item.edit_types) for item in decided.policy.conditions]
-    key = value_digest([str(root.home), decided.build.name, inputs, about, tombstones])
-    with _LOCK:
-        if key not in _PREVIEWS or (_PREVIEWS[key].done() and _PREVIEWS[key].exception() is not None):
-            _PREVIEWS.clear()
-            _PREVIEWS[key] = _READER.submit(Preview.read, root, decided.build.name, decided.policy, threads=1)
-        return _PREVIEWS[key]
+    return value_digest([str(root.home), decided.build.name, inputs, about, tombstones])
 
 
 def _read_limits(policy: Policy) -> dict[str, float]:
