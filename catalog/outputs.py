@@ -1,4 +1,4 @@
-"""Files that a user names for an answer: nothing else is ever replaced by one."""
+"""Files and folders that a user names for an answer: nothing else is ever replaced by one."""
 
 import os
 from pathlib import Path
@@ -23,8 +23,7 @@ def check_output(path: Path, suffix: str, workspace: Workspace) -> Path:
     beginning, kind = _BEGINNINGS[suffix]
     if path.suffix != suffix:
         raise ConfigError(f"the output must be a file named *{suffix}. Got {path}: choose such a name")
-    if path.is_dir():
-        raise ConfigError(f"the output must be a file, but {path} is a folder: name a file in it")
+    check_output_file(path)
     place = path.resolve()
     for folder in (workspace.table_folder("").resolve(), workspace.data.resolve()):
         if folder in place.parents:
@@ -34,7 +33,34 @@ def check_output(path: Path, suffix: str, workspace: Workspace) -> Path:
             found = file.read(len(beginning))
         if found != beginning:
             raise ConfigError(f"{path} is there and not {kind}: choose another name, or remove it first")
-    above = next((parent for parent in place.parents if parent.exists()), place.anchor)
-    if not Path(above).is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigError(f"the output must be in a folder that can be written, but {above} cannot: choose another")
     return path
+
+
+def check_output_file(path: Path) -> Path:
+    """``path``, if a file may be written there; what is there already is not looked at.
+
+    Raises:
+        ConfigError: a folder, or no place to write.
+    """
+    if path.is_dir():
+        raise ConfigError(f"the output must be a file, but {path} is a folder: name a file in it")
+    _check_place(path.resolve().parent)
+    return path
+
+
+def check_output_folder(path: Path) -> Path:
+    """``path``, if it is or can become a folder with files in it.
+
+    Raises:
+        ConfigError: a file stands there or above, or no place to write.
+    """
+    _check_place(path.resolve())
+    return path
+
+
+def _check_place(folder: Path) -> None:
+    above = next(one for one in (folder, *folder.parents) if one.exists())
+    if not above.is_dir():
+        raise ConfigError(f"the output must be in a folder, but {above} is a file: choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(f"the output must be in a folder that can be written, but {above} cannot: choose another")

@@ -22,6 +22,7 @@ from catalog.choices import find_progress, list_people
 from catalog.chosen_pairs import Judges, choices_of, choose
 from catalog.command_line import hush_libraries
 from catalog.errors import ConfigError, PredictionError
+from catalog.outputs import check_output_folder
 from catalog.progress_line import ProgressLine
 from catalog.schema import SPLITS
 from catalog.workspace import Workspace
@@ -139,6 +140,7 @@ def _curve(options: argparse.Namespace) -> int:
     from evaluation.benchmarks import benchmark_mix, find_benchmark
     from evaluation.checkpoints import SamplingOptions
 
+    output = check_output_folder(options.output or options.run / "curve")
     catalog = Workspace.default().catalog
     benchmark = None if options.benchmark is None else find_benchmark(options.benchmark)
     default = catalog / "mix.parquet" if benchmark is None else benchmark_mix(catalog, benchmark.key)
@@ -147,7 +149,6 @@ def _curve(options: argparse.Namespace) -> int:
     sampling = SamplingOptions(
         num_steps=options.steps, text_guidance=options.text_guidance, image_guidance=options.image_guidance
     )
-    output = options.output or options.run / "curve"
     similarity = _load_similarity(options.profile)
     with ProgressLine() as line:
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.command_line import hush_libraries
+from catalog.outputs import check_output_folder
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -29,6 +30,7 @@ _PAPER_SIZE = 256
 def main(arguments: Sequence[str]) -> int:
     """Evaluate; exit status 0."""
     options = _parse(arguments)
+    check_output_folder(options.output)
     hush_libraries()
     from evaluation.helper_models import load_helpers
     from evaluation.run import EvaluationOptions, check_mix, evaluate, write_rows

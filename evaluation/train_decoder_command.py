@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from catalog.outputs import check_output_file
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.workspace import Workspace
@@ -20,6 +21,7 @@ from catalog.workspace import Workspace
 def main(arguments: Sequence[str]) -> int:
     """Train; exit status 0."""
     options = _parse(arguments)
+    check_output_file(options.output)
     from evaluation.decoder_training import DecoderTraining, train_decoder
     from trainer.overrides import override
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.command_line import hush_libraries
+from catalog.outputs import check_output_folder
 from catalog.progress_line import ProgressLine
 from catalog.render_styles import RenderStyle
 from catalog.schema import SPLITS
@@ -28,6 +29,7 @@ _PAPER_SIZE = 256
 def main(arguments: Sequence[str]) -> int:
     """Evaluate; exit status 0."""
     options = _parse(arguments)
+    check_output_folder(options.output)
     hush_libraries()
     from evaluation.metric_rows import Row
     from evaluation.run import EvaluationOptions, write_rows

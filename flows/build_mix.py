@@ -23,6 +23,7 @@ from catalog.errors import UserError
 from catalog.mix_plans import MixPlan
 from catalog.mixes import MixSummary
 from catalog.mixes import build_mix as write_mix
+from catalog.outputs import check_output
 from catalog.policies import Policy
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_decision, publish_mix
@@ -41,9 +42,10 @@ def decide(build: str, policy_file: str) -> Decision:
 def mix(builds: list[str], policy_file: str, plan_file: str, output: str) -> MixSummary:
     """The sampling plan, one Parquet file."""
     workspace = Workspace.default()
+    place = check_output(workspace.home / output, ".parquet", workspace)
     policy, plan = Policy.read(Path(policy_file)), MixPlan.read(Path(plan_file))
     with timed(workspace, "mix"):
-        return write_mix(workspace, builds, policy, plan, workspace.home / output)
+        return write_mix(workspace, builds, policy, plan, place)
 
 
 @flow(name="build-mix", flow_run_name="mix {plan}")

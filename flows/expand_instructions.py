@@ -10,7 +10,6 @@ The same as `python -m tasks expand`, one Prefect task per template file. An end
 command after a failure asks only what is missing.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow, task
@@ -21,6 +20,7 @@ from pydantic import Field
 
 from catalog.errors import UserError
 from catalog.instruction_templates import SLOTS
+from catalog.outputs import check_output_folder
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_expansions
 from flows.timing import timed
@@ -51,10 +51,10 @@ def expand_instructions(
 ) -> State[Any]:
     """Expand each template file, publish the counts."""
     try:
+        folder = check_output_folder(Workspace.default().home / output)
         done = [expand_templates(name, by, options or {}, target, output) for name in names or list(SLOTS)]
     except UserError as error:
         return Failed(message=str(error))
-    folder = Path(Workspace.default().home / output)
     publish_expansions(done, folder)
     if short := [one.name for one in done if len(one.added) < target]:
         return Failed(message=f"{', '.join(short)} did not reach {target} sentences; what there is lies in {folder}")

@@ -19,6 +19,7 @@ from typing import Any
 
 from catalog.errors import ConfigError
 from catalog.instruction_templates import SLOTS
+from catalog.outputs import check_output_folder
 from catalog.render_styles import TEMPLATES
 from catalog.reports import text_table
 from tasks.chat_proposer import ChatProposer, OpenAIRewriter, TransformersRewriter
@@ -43,6 +44,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 def main(arguments: Sequence[str]) -> int:
     """Expand the named templates, or all; exit status 0, or 1 where one did not reach its target."""
     options = _parse(arguments)
+    check_output_folder(options.output)
     names = options.name or list(SLOTS)
     proposer = make_proposer(options.by, parse_settings(options.set))
     expansions = []

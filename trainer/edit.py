@@ -23,6 +23,7 @@ from catalog import command_line
 from catalog.durable import write_file
 from catalog.errors import ConfigError, UserError
 from catalog.images import decode_image, encode_png, read_source_file, resize_image
+from catalog.outputs import check_output_file, check_output_folder
 from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
@@ -46,16 +47,14 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError('an image needs an instruction: python -m trainer.edit IMAGE "remove the red bird"')
     if options.batch_size < 1:
         raise ConfigError(f"--batch-size must be 1 or more, got {options.batch_size}: 4 is the default")
+    output = _check_output(options)
     photo = None if options.image is None else _read_photo(options.image)
     models = _load(options)
     size = options.size or models.unet.config.sample_size * LATENT_STRIDE
     if not MIN_IMAGE_SIZE <= size <= MAX_SIZE:
         raise ConfigError(f"--size must be from {MIN_IMAGE_SIZE} to {MAX_SIZE} pixels, got {size}: 512 is usual")
     if photo is None:
-        return _edit_split(models, options, size)
-    output = options.output or Path(f"{options.image.stem}-edited.png")
-    if output.suffix.lower() != ".png":
-        raise ConfigError(f"--output must be named .png, as edits are written without loss, got {output}")
+        return _edit_split(models, options, size, output)
     height, width = photo.shape[:2]
     shown = resize_image(photo, *working_size(width, height, size))
     (result,) = _edit(models, options, [shown], [options.instruction], [options.seed])
@@ -106,6 +105,16 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _check_output(options: argparse.Namespace) -> Path:
+    """Where edits go: before models are loaded."""
+    if options.image is None:
+        return check_output_folder(options.output or Path("edits"))
+    output: Path = options.output or Path(f"{options.image.stem}-edited.png")
+    if output.suffix.lower() != ".png":
+        raise ConfigError(f"--output must be named .png, as edits are written without loss, got {output}")
+    return check_output_file(output)
+
+
 def _read_photo(path: Path) -> np.ndarray:
     try:
         return decode_image(read_source_file(path.parent, path.name))
@@ -143,8 +152,7 @@ def _edit(
     )
 
 
-def _edit_split(models: "Models", options: argparse.Namespace, size: int) -> int:
-    folder: Path = options.output or Path("edits")
+def _edit_split(models: "Models", options: argparse.Namespace, size: int, folder: Path) -> int:
     _keep_options(folder, options, size)
     rejected: list[dict[str, Any]] = []
     done: list[dict[str, Any]] = []

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from catalog import command_line
 from catalog.errors import UserError
+from catalog.outputs import check_output_folder
 from catalog.workspace import Workspace
 from trainer.config import TrainingConfig
 from trainer.overrides import field_descriptions, flat_values
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     config = make_config(options.recipe).with_overrides(options.set)
-    folder = RunFolder(options.output or Workspace.default().runs / config.recipe)
+    folder = RunFolder(check_output_folder(options.output or Workspace.default().runs / config.recipe))
     from catalog.parquet_streams import mix_digest
 
     done = folder.read_finished(config, mix_digest(options.catalog))

@@ -50,7 +50,7 @@ def test_shards_are_no_place_for_answers(tmp_path: Path, place: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match=f"but {tmp_path}/file cannot"):
+    with pytest.raises(ConfigError, match=f"but {tmp_path}/file is a file"):
         check_output(tmp_path / "file" / "a.png", ".png", Workspace(tmp_path))
     if os.geteuid():  # root may write everywhere
         (tmp_path / "closed").mkdir(mode=0o500)
