@@ -32,6 +32,8 @@ from trainer.recipes import make_config
 _OF_COMMAND = {"steps": "num_steps"}
 """Options of `python -m evaluation run` that are called otherwise in what rows say."""
 
+_NEVER_STARTED = "never started"
+
 Config = Mapping[str, Any]
 """Resolved configuration, flat: ``training.render.wording`` to its value."""
 
@@ -67,7 +69,7 @@ def read_cell(workspace: Workspace, study: Study, arm: Arm, seed: int, failure: 
     cell = _read(workspace, study, arm, seed)
     if failure is None:
         return cell
-    reason = "" if cell.missing is None else f"{cell.missing}; "
+    reason = "" if cell.missing in (None, _NEVER_STARTED) else f"{cell.missing}; "
     return replace(cell, values={}, missing=f"{reason}its last start failed: {failure}")
 
 
@@ -75,7 +77,7 @@ def _read(workspace: Workspace, study: Study, arm: Arm, seed: int) -> Cell:
     folder = workspace.runs / study.run_name(arm, seed)
     cell = Cell(arm=arm.name, seed=seed, missing=None, values={}, config=None)
     if not (folder / "finished.json").is_file():
-        return replace(cell, missing="not trained to its end")
+        return replace(cell, missing="not trained to its end" if folder.is_dir() else _NEVER_STARTED)
     finished = _read_finished(folder / "finished.json")
     mix = workspace.catalog / study.mix_name(arm.vision_tasks)
     if (reason := _why_trained_otherwise(finished, study, arm, seed, mix)) is not None:

@@ -215,12 +215,13 @@ def test_unfinished_study_says_what_is_missing(workspace, study):
     leave_run(workspace, study, "simple", 0, 10.0)
     leave_run(workspace, study, "detailed", 0, 12.0)
     leave_run(workspace, study, "simple", 1, None)
+    (leave_run(workspace, study, "detailed", 1, None) / "finished.json").unlink()
     report = read_study(workspace, study)
     assert report.missing == (
         "simple, seed 1: not evaluated",
         "detailed, seed 1: not trained to its end",
-        "simple, seed 2: not trained to its end",
-        "detailed, seed 2: not trained to its end",
+        "simple, seed 2: never started",
+        "detailed, seed 2: never started",
     )
     assert report.comparisons[0].difference == (pytest.approx(2.0), None, (0,))
     write_study_report(report, workspace.home / "report")
@@ -286,6 +287,13 @@ def test_failed_start_is_missing_with_its_reason_whatever_an_earlier_one_left(wo
     report = read_study(workspace, study, {("simple", 1): "the disk is full"})
     assert report.missing == ("simple, seed 1: its last start failed: the disk is full",)
     assert report.comparisons[0].difference.seeds == (0, 2)
+
+
+def test_a_start_that_failed_before_it_made_a_folder_is_no_run_that_never_started(workspace, study):
+    (leave_run(workspace, study, "simple", 1, None) / "finished.json").unlink()
+    report = read_study(workspace, study, {("simple", 0): "no GPU", ("simple", 1): "the disk is full"})
+    assert report.missing[0] == "simple, seed 0: its last start failed: no GPU"
+    assert "simple, seed 1: not trained to its end; its last start failed: the disk is full" in report.missing
 
 
 def test_mark_that_training_did_not_write_is_one_sentence(workspace, study):
