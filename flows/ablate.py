@@ -35,7 +35,7 @@ from evaluation.study_report import write_study_report
 from evaluation.study_runs import read_study
 from flows.child_process import ChildFailed, run_child
 from flows.run_artifacts import publish_picture_report
-from flows.timing import timed
+from flows.timing import timed, timed_mix
 from flows.train_generalist import train_generalist
 
 
@@ -95,7 +95,7 @@ def _mix(workspace: Workspace, study: Study, vision_tasks: tuple[str, ...]) -> N
     scale = study.scale
     plan = restrict(MixPlan.read(Path(scale.mix_plan)), vision_tasks)
     output = workspace.catalog / study.mix_name(vision_tasks)
-    with timed(workspace, "mix"):
+    with timed_mix(workspace, output):
         build_mix(workspace, scale.builds, Policy.read(Path(scale.policy)), plan, output)
 
 

@@ -27,15 +27,17 @@ from catalog.outputs import check_output
 from catalog.policies import Policy
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_decision, publish_mix
-from flows.timing import timed
+from flows.timing import timed, timed_mix
 
 
 @task(task_run_name="decide {build}", persist_result=False, cache_policy=NO_CACHE)
 def decide(build: str, policy_file: str) -> Decision:
     """One verdict per pair of a build."""
     workspace = Workspace.default()
-    with timed(workspace, "decide"):
-        return decide_build(workspace, build, Policy.read(Path(policy_file)))
+    with timed(workspace, "decide") as work:
+        decision = decide_build(workspace, build, Policy.read(Path(policy_file)))
+        work.made = decision.made
+    return decision
 
 
 @task(task_run_name="mix", persist_result=False, cache_policy=NO_CACHE)
@@ -44,7 +46,7 @@ def mix(builds: list[str], policy_file: str, plan_file: str, output: str) -> Mix
     workspace = Workspace.default()
     place = check_output(workspace.home / output, ".parquet", workspace)
     policy, plan = Policy.read(Path(policy_file)), MixPlan.read(Path(plan_file))
-    with timed(workspace, "mix"):
+    with timed_mix(workspace, place):
         return write_mix(workspace, builds, policy, plan, place)
 
 
