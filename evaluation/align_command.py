@@ -156,9 +156,10 @@ def _curve(options: argparse.Namespace) -> int:
             line.say(f"{name}: {done} of {total} rows", is_last=done == total)
 
         mix = options.mix or default
-        points = measure_curve(options.run, mix, output, similarity, sampling, curve, show, benchmark)
+        points, replaced = measure_curve(options.run, mix, output, similarity, sampling, curve, show, benchmark)
     best = max(points, key=lambda point: (point.text_similarity is not None, point.text_similarity or 0.0))
-    _say({"checkpoints": len(points), "best epoch": best.epoch, "curve": output / "curve.md"})
+    kept = {} if replaced is None else {"another curve was there": f"it is kept in {replaced}"}
+    _say({"checkpoints": len(points), "best epoch": best.epoch, "curve": output / "curve.md", **kept})
     return 0
 
 

@@ -6,7 +6,8 @@ intervals resample source images of the differences (`evaluation.intervals`).
 
     <output>/points/<key>.json      similarities of each sample at one checkpoint: finished ones are not sampled again
     <output>/predictions/<key>.tar  predicted images
-    <output>/curve.json, .md, .png  the curve
+    <output>/curve.json, .md, .png  the curve that was measured last
+    <output>/earlier/<key>.*        those that it replaced
 
 The paper measures on the benchmark whose edits people chose among. Here a photo that the run trained on is refused.
 """
@@ -75,7 +76,7 @@ def measure_curve(
     options: CurveOptions,
     progress: Progress,
     benchmark: PaperBenchmark | None = None,
-) -> list[CurvePoint]:
+) -> tuple[list[CurvePoint], Path | None]:
     """Measure every checkpoint of a run that is not measured yet, and write the curve.
 
     Args:
@@ -87,6 +88,9 @@ def measure_curve(
         options: the rest.
         progress: told before each batch.
         benchmark: measure this one of the paper's instead of a split.
+
+    Returns:
+        The curve, and where another that it replaced is kept.
 
     Raises:
         CheckpointError: no run, or a torn checkpoint.
@@ -105,8 +109,9 @@ def measure_curve(
         measured.append((step, step * config["config"]["global_batch_size"] / samples_per_epoch, sha256, values))
     start = measured[0][3]
     points = [_point(step, epoch, sha256, values, start) for step, epoch, sha256, values in measured]
-    write_curve(output, run.name, backend_id("pair_similarity", similarity), points)
-    return points
+    facts = {"mix_sha256": mix_digest(mix), "benchmark": None if benchmark is None else benchmark.key}
+    facts |= {**asdict(options), **asdict(sampling)}
+    return points, write_curve(output, run.name, backend_id("pair_similarity", similarity), facts, points)
 
 
 def _point(

@@ -1,12 +1,14 @@
 """The alignment curve for people: JSON, Markdown and a picture, the paper's two values beside ours."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from catalog.digests import bytes_digest
 from catalog.durable import write_file
 from catalog.images import decode_image, encode_png
 from evaluation.intervals import Interval
@@ -36,10 +38,39 @@ class CurvePoint:
     """Of edited image and source: a model that does less and less can raise CLIP-Sim, too."""
 
 
-def write_curve(output: Path, run: str, similarity: str, points: Sequence[CurvePoint]) -> None:
-    """``curve.json``, ``curve.md`` and ``curve.png``, the paper's two values beside ours."""
-    value = {"run": run, "similarity": similarity, "points": [asdict(point) for point in points], "paper": PAPER_CURVE}
-    write_file(output / "curve.json", [json.dumps(value, indent=2).encode() + b"\n"])
+def write_curve(
+    output: Path, run: str, similarity: str, options: Mapping[str, Any], points: Sequence[CurvePoint]
+) -> Path | None:
+    """``curve.json``, ``curve.md`` and ``curve.png``, the paper's two values beside ours.
+
+    Returns:
+        Where another curve that was there is kept; None where there was none, or the same.
+    """
+    value: dict[str, Any] = {"run": run, "similarity": similarity, "options": dict(options)}
+    value |= {"points": [asdict(point) for point in points], "paper": PAPER_CURVE}
+    content = json.dumps(value, indent=2).encode() + b"\n"
+    kept = _keep_earlier(output, content)
+    write_file(output / "curve.json", [content])
+    write_file(output / "curve.md", [_describe(run, similarity, options, points).encode()])
+    write_file(output / "curve.png", [_draw(run, similarity, points)])
+    return kept
+
+
+def _keep_earlier(output: Path, content: bytes) -> Path | None:
+    """Put a curve that is about to be replaced by another below ``earlier``; what shows it."""
+    path = output / "curve.json"
+    before = path.read_bytes() if path.is_file() else content
+    if before == content:
+        return None
+    kept = output / "earlier" / bytes_digest(before)[:12]
+    for suffix in (".json", ".md", ".png"):
+        if (file := path.with_suffix(suffix)).is_file():
+            write_file(kept.with_suffix(suffix), [file.read_bytes()])
+    return kept.with_suffix(".md")
+
+
+def _describe(run: str, similarity: str, options: Mapping[str, Any], points: Sequence[CurvePoint]) -> str:
+    """The curve as a table, with what it was measured with."""
     rows = [("epoch", "step", "CLIP-Sim", "95 %", "change", "95 %", "likeness to source", "samples", "paper")]
     printed = dict(PAPER_CURVE)
     for point in points:
@@ -60,8 +91,8 @@ def write_curve(output: Path, run: str, similarity: str, points: Sequence[CurveP
         f"100 times the cosine by {similarity}; intervals: bootstrap over source images, of the change paired. Paper "
         "(section 4.8, Figure 10; CLIP, other data): 29.6 at the start, about 29.9 after about 10 epochs."
     )
-    write_file(output / "curve.md", [f"# Alignment curve of {run}\n\n{markdown_table(rows)}\n{note}\n".encode()])
-    write_file(output / "curve.png", [_draw(run, similarity, points)])
+    measured = ", ".join(f"{name} {value}" for name, value in options.items() if value is not None)
+    return f"# Alignment curve of {run}\n\n{markdown_table(rows)}\n{note}\n\nMeasured with: {measured}.\n"
 
 
 def _draw(run: str, similarity: str, points: Sequence[CurvePoint]) -> bytes:

@@ -185,6 +185,16 @@ def test_stage_three_trains_on_the_chosen_and_the_curve_is_drawn(run, workspace,
     changed = {path: path.stat().st_mtime_ns for path in points}
     assert run(*curve) == 0
     assert {path: path.stat().st_mtime_ns for path in points} == changed and len(points) == 3
+    assert not (folder / "curve" / "earlier").exists()
+    # A trial with other options takes the curve's place, says so, and what was there is kept.
+    before = {path.suffix: path.read_bytes() for path in (folder / "curve").glob("curve.*")}
+    capsys.readouterr()
+    assert run(*curve, "--limit", 1) == 0
+    assert "seed 0" in text and "limit 1" in (folder / "curve" / "curve.md").read_text()
+    kept = {path.suffix: path.read_bytes() for path in (folder / "curve" / "earlier").iterdir()}
+    assert kept == before and len(kept) == 3
+    (shown,) = (folder / "curve" / "earlier").glob("*.md")
+    assert f"another curve was there  it is kept in {shown}" in capsys.readouterr().out
     capsys.readouterr()
     rows = pq.read_table(workspace.catalog / "mix.parquet")
     seen = [{**row, "split": "val", "position": None} for row in rows.to_pylist() if row["split"] == "train"]

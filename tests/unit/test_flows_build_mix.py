@@ -57,6 +57,6 @@ def test_a_mix_takes_the_place_of_nothing_else(build: Workspace, monkeypatch: py
     given = (["build-ieiw"], str(POLICIES / "everything.toml"), str(build.home / "plan.toml"))
     with pytest.raises(ConfigError, match=r"must be a file named \*\.parquet"):
         mix.fn(*given, "notes.txt")
-    with pytest.raises(ConfigError, match="notes.txt is a file"):
+    with pytest.raises(ConfigError, match=r"notes\.txt is a file"):
         mix.fn(*given, "notes.txt/mix.parquet")
     assert (build.home / "notes.txt").read_text() == "mine"
