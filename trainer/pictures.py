@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from catalog.durable import write_file
 from catalog.errors import UserError
 from catalog.images import encode_png
 from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
+from catalog.text_lines import wrap_text
 from trainer.config import TrainingConfig
 from trainer.inference import edit
 from trainer.models import Models
@@ -44,7 +45,9 @@ class SamplePictures:
                 self._samples.append(sample)
 
     def make(self, models: Models) -> np.ndarray:
-        """One picture, uint8 (H, W, 3): a row of source, target and edit per sample, its instruction above it."""
+        """One picture, uint8 (H, W, 3): a row of source, target and edit per sample, its instruction above it,
+        whole. Its size is the same at every step.
+        """
         edits = edit(
             models,
             [sample.source for sample in self._samples],
@@ -71,6 +74,11 @@ def _side_by_side(sample: Sample, result: np.ndarray) -> np.ndarray:
 
 
 def _caption(text: str, width: int) -> np.ndarray:
-    canvas = Image.new("RGB", (width, _LINE), "white")
-    ImageDraw.Draw(canvas).text((2, 1), text.encode("latin-1", "replace").decode("latin-1"), fill="black")
+    """The whole text, in as many lines as it needs at this width."""
+    font = ImageFont.load_default()
+    lines = wrap_text(text.encode("latin-1", "replace").decode("latin-1"), width - 4, font.getlength)
+    canvas = Image.new("RGB", (width, _LINE * len(lines)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for number, line in enumerate(lines):
+        draw.text((2, 1 + number * _LINE), line, fill="black", font=font)
     return np.asarray(canvas)

@@ -288,9 +288,9 @@ def test_sample_pictures_show_held_out_rows(straight: Path, mix: Path, tmp_path:
     pictures = sorted((tmp_path / "run" / "pictures").iterdir())
     assert [path.name for path in pictures] == ["step-00000002.png", "step-00000004.png"]
     first, second = (np.asarray(Image.open(path)) for path in pictures)
-    assert first.shape == (2 * (32 + 14), 3 * 32, 3)
+    assert first.shape == (2 * (32 + 2 * 14), 3 * 32, 3)  # each instruction takes two lines
     assert np.array_equal(first[:, :64], second[:, :64])
-    assert not np.array_equal(first[14:46, 64:], second[14:46, 64:])
+    assert not np.array_equal(first[28:60, 64:], second[28:60, 64:])
     assert tensors(tmp_path / "run") == tensors(straight)
 
 
