@@ -46,19 +46,36 @@ def learn_merges(words: Counter[str], num_merges: int) -> list[tuple[str, str]]:
     for word in sorted(words):
         symbols = [letters[byte] for byte in word.encode()]
         split[word] = [*symbols[:-1], symbols[-1] + _END]
+    neighbours = _Neighbours()
+    for word, symbols in split.items():
+        neighbours.add(word, symbols, words[word])
     merges: list[tuple[str, str]] = []
-    for _ in range(num_merges):
-        counts: Counter[tuple[str, str]] = Counter()
-        for word, symbols in split.items():
-            for pair in pairwise(symbols):
-                counts[pair] += words[word]
-        if not counts:
-            break
-        best = min(counts, key=lambda pair: (-counts[pair], pair))
+    while len(merges) < num_merges and (most := max(neighbours.counts.values(), default=0)):
+        best = min(pair for pair, count in neighbours.counts.items() if count == most)
         merges.append(best)
-        for symbols in split.values():
-            _merge(symbols, best)
+        for word in neighbours.holders.pop(best):
+            neighbours.add(word, split[word], -words[word])
+            _merge(split[word], best)
+            neighbours.add(word, split[word], words[word])
     return merges
+
+
+class _Neighbours:
+    """How often symbols stand beside each other, and in which words: after a merge these alone are counted anew."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.holders: dict[tuple[str, str], set[str]] = {}
+        """Words that hold a pair now, or did before another merge."""
+
+    def add(self, word: str, symbols: list[str], times: int) -> None:
+        """Count the neighbours in a word; a negative number takes them away."""
+        for pair in pairwise(symbols):
+            self.counts[pair] += times
+            if self.counts[pair] == 0:
+                del self.counts[pair]
+            else:
+                self.holders.setdefault(pair, set()).add(word)
 
 
 def _merge(symbols: list[str], pair: tuple[str, str]) -> None:

@@ -1,8 +1,11 @@
 """The tiny tokenizer: byte pairs against the tokenizers library, and instructions that fit."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from catalog.render_styles import TEMPLATES
 from trainer.tiny_tokenizer import byte_letters, learn_merges, make_tokenizer
@@ -17,6 +20,24 @@ def test_merges_equal_a_hand_worked_example() -> None:
     words = Counter({"aab": 3, "ab": 2, "b": 5})
     assert learn_merges(words, 10) == [("a", "b</w>"), ("a", "ab</w>")]
     assert learn_merges(words, 1) == [("a", "b</w>")]
+
+
+@given(st.dictionaries(st.text("abc", min_size=1, max_size=8), st.integers(1, 3), max_size=6), st.integers(0, 12))
+def test_merges_equal_those_of_counting_every_word_anew(words: dict[str, int], num_merges: int) -> None:
+    split = {word: [*word[:-1], word[-1] + "</w>"] for word in words}
+    merges = []
+    for _ in range(num_merges):
+        counts = Counter(pair for word, parts in split.items() for pair in list(pairwise(parts)) * words[word])
+        if not counts:
+            break
+        merges.append(min(counts, key=lambda pair: (-counts[pair], pair)))
+        for parts in split.values():
+            place = 0
+            while place < len(parts) - 1:
+                if (parts[place], parts[place + 1]) == merges[-1]:
+                    parts[place : place + 2] = ["".join(merges[-1])]
+                place += 1
+    assert learn_merges(Counter(words), num_merges) == merges
 
 
 def test_bytes_have_the_letters_of_clip() -> None:
