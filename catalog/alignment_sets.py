@@ -25,7 +25,7 @@ MAX_PICKS = 2
 """Variants of one item that a person may choose; fewer and none are answers, too (paper section 3.3: 0-2)."""
 
 Image = Mapping[str, Any]
-"""A value of `schema.IMAGE`."""
+"""A value of `columns.IMAGE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Item:
     variants: tuple[Variant, ...]
     """Those that could be made, by number."""
     row: Mapping[str, Any]
-    """The columns of `schema.VARIANTS` that all variants share."""
+    """The columns of `model_tables.VARIANTS` that all variants share."""
 
     @property
     def shown_digest(self) -> str:

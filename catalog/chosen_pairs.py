@@ -24,10 +24,11 @@ from catalog.digests import canonical_json, value_digest
 from catalog.errors import ConfigError, RowRejected, ShardError
 from catalog.images import decode_image, encode_png, resize_image
 from catalog.manifests import Manifest, check_build_name, list_manifests, read_manifest, write_manifest
+from catalog.model_tables import PICKS
 from catalog.people import check_person
 from catalog.queries import fetch_rows, open_database, open_table
 from catalog.roots import record_root
-from catalog.schema import PAIRS, PICKS
+from catalog.schema import PAIRS
 from catalog.store import STORE_ROOT, Shard, ShardWriter, read_shard, shard_key, write_shard
 from catalog.workspace import Workspace
 

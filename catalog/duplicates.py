@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from catalog.digests import bytes_digest
 from catalog.errors import ConfigError, MixError, RowRejected
-from catalog.images import decode_image, read_source_file
+from catalog.images import decode_image
 from catalog.manifests import read_manifest
 from catalog.perceptual_hash import difference_hash, near_hashes
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.roots import Roots, read_image_bytes
 from catalog.schema import PAIRS, REQUESTS
+from catalog.source_files import read_source_file
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
 

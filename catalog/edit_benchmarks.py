@@ -20,12 +20,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalog.columns import OUTCOME
 from catalog.digests import value_digest
 from catalog.errors import ConfigError, ShardError
 from catalog.journals import append_line, read_lines
 from catalog.manifests import check_name
 from catalog.people import check_person, trim_name
-from catalog.schema import MIX, OUTCOME
+from catalog.schema import MIX
 from catalog.workspace import Workspace
 
 CLASSES = ("object_replacement", "object_removal", "object_addition")

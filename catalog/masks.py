@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
 from catalog.errors import RowRejected
-from catalog.images import MAX_PIXELS
+from catalog.image_headers import MAX_PIXELS
 from catalog.reasons import Reason
 
 PolygonRule = Literal["phrasecut", "coco", "coco_once"]
@@ -76,7 +76,7 @@ def box_mask(box: Sequence[float], height: int, width: int) -> np.ndarray:
 
 
 def encode_mask(mask: np.ndarray) -> dict[str, Any]:
-    """A bool HW mask as a `schema.MASK` value: {"height", "width", "counts"}, COCO's compressed text."""
+    """A bool HW mask as a `columns.MASK` value: {"height", "width", "counts"}, COCO's compressed text."""
     code = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"height": mask.shape[0], "width": mask.shape[1], "counts": code["counts"].decode("ascii")}
 

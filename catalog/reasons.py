@@ -13,11 +13,11 @@ class Reason(StrEnum):
     MISSING_FILE = "missing_file"  # no file at the path that the annotation names
     PATH_ESCAPE = "path_escape"  # the path leaves the dataset's folder
     EMPTY_FILE = "empty_file"  # zero bytes
-    FILE_TOO_LARGE = "file_too_large"  # more bytes than images.MAX_BYTES
+    FILE_TOO_LARGE = "file_too_large"  # more bytes than image_headers.MAX_BYTES
     NOT_AN_IMAGE = "not_an_image"  # no known image signature
     TRUNCATED_IMAGE = "truncated_image"  # starts well, ends early
-    TOO_MANY_PIXELS = "too_many_pixels"  # more pixels than images.MAX_PIXELS, found before decoding
-    IMAGE_TOO_SMALL = "image_too_small"  # a side under images.MIN_SIDE
+    TOO_MANY_PIXELS = "too_many_pixels"  # more pixels than image_headers.MAX_PIXELS, found before decoding
+    IMAGE_TOO_SMALL = "image_too_small"  # a side under image_headers.MIN_SIDE
     UNSUPPORTED_FORMAT = "unsupported_format"  # an image, but of a format or mode that is not read
     ANIMATED_IMAGE = "animated_image"  # more than one frame
     UNREADABLE_FILE = "unreadable_file"  # the system refused to read it (permission, I/O error, folder)

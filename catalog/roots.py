@@ -118,7 +118,7 @@ def _add_entries(path: Path, entries: Mapping[str, str], *, may_replace: bool) -
 
 
 def read_image_bytes(roots: Roots, image: Mapping[str, Any]) -> bytes:
-    """The encoded image that a `schema.IMAGE` value points to: one ``pread``, checked against its digest.
+    """The encoded image that a `columns.IMAGE` value points to: one ``pread``, checked against its digest.
 
     Raises:
         RowRejected: the file is gone (``missing_file``) or its bytes are others (``changed_file``).

@@ -24,41 +24,11 @@ Bytes of images are never in Parquet: an ``image`` column says where they are.
 
 import pyarrow as pa
 
+from catalog.columns import ANNOTATION, CLASSES, IMAGE, MASK, OUTCOME, PROVENANCE, RELATION
+from catalog.model_tables import METRICS, PICKS, VARIANTS
+
 SCHEMA_VERSION = 4
 """Part of every content key: a change of any table makes new shards."""
-
-IMAGE = pa.struct(
-    [
-        ("root", pa.string()),  # name in roots.json; "store" is our own data root
-        ("path", pa.string()),  # relative to the root, forward slashes
-        ("offset", pa.int64()),  # first byte of the encoded image in that file
-        ("length", pa.int64()),  # bytes
-        ("sha256", pa.string()),  # of those bytes
-        ("width", pa.int32()),  # pixels, after EXIF orientation
-        ("height", pa.int32()),
-    ]
-)
-"""Where an encoded image is: one ``pread`` of ``length`` bytes at ``offset``."""
-
-MASK = pa.struct([("height", pa.int32()), ("width", pa.int32()), ("counts", pa.string())])
-"""A binary mask as COCO's compressed run-length code (column-major, LEB128-like text)."""
-
-KEYPOINT = pa.struct(
-    [
-        ("name", pa.string()),  # plain words: "left shoulder"
-        ("x", pa.float64()),  # pixels, 0-indexed from the top left
-        ("y", pa.float64()),
-        ("visibility", pa.int8()),  # COCO: 0 not labelled, 1 labelled but hidden, 2 visible
-    ]
-)
-
-RELATION = pa.struct([("predicate", pa.string()), ("object", pa.string())])
-"""PhraseCut's relation_descriptions: ("on top of", "tree")."""
-
-OUTCOME = [
-    ("reason", pa.string()),  # null: usable; else one of catalog.reasons.Reason
-    ("detail", pa.string()),  # the numbers behind the reason
-]
 
 REQUESTS = pa.schema(
     [
@@ -93,32 +63,12 @@ LISTINGS = pa.schema(
     ]
 )
 
-_PROVENANCE = [
-    ("group_id", pa.string()),  # SHA-256 of the original photo's bytes: one photo, one split
-    ("dataset", pa.string()),
-    ("split", pa.string()),  # train, val, test
-    ("licence", pa.string()),
-]
-
-_ANNOTATION = [
-    ("phrase", pa.string()),  # refers to the region within its image: "blue bird on top of the tree"
-    ("label", pa.string()),  # its class name: "bird"
-    ("mask", MASK),  # the region itself, undilated
-    ("bbox", pa.list_(pa.float64())),  # x, y, width, height in pixels
-    ("keypoints", pa.list_(KEYPOINT)),
-]
-
-_CLASSES = [
-    ("class_names", pa.list_(pa.string())),  # of its dataset, in the order of their values; null: it is none of classes
-    ("present_classes", pa.list_(pa.string())),  # of these, what the photo shows
-]
-
 _REGION = [
     ("region_id", pa.string()),  # dataset/source_id/annotation_id
     ("source_id", pa.string()),
-    *_PROVENANCE,
+    *PROVENANCE,
     ("source_image", IMAGE),
-    *_ANNOTATION,
+    *ANNOTATION,
     ("attributes", pa.list_(pa.string())),
     ("relations", pa.list_(RELATION)),
     ("num_instances", pa.int32()),  # objects that the phrase refers to
@@ -127,7 +77,7 @@ _REGION = [
     ("captions", pa.list_(pa.string())),
 ]
 
-REGIONS = pa.schema([*_REGION, *_CLASSES, *OUTCOME])
+REGIONS = pa.schema([*_REGION, *CLASSES, *OUTCOME])
 
 _PATCH = [
     ("name", pa.string()),  # what it shows, in words that hold in any place: "pink hat"
@@ -150,7 +100,7 @@ PATCHES = pa.schema(
 GALLERY = pa.schema(
     [
         ("region_id", pa.string()),
-        *_PROVENANCE,
+        *PROVENANCE,
         ("source_image", IMAGE),
         ("phrase", pa.string()),
         ("label", pa.string()),
@@ -174,11 +124,11 @@ DONOR = pa.struct(
 _EDIT = [
     ("edit_type", pa.string()),  # object_removal, object_addition, object_replacement, ...
     ("region_id", pa.string()),
-    *_PROVENANCE,
+    *PROVENANCE,
     ("source_image", IMAGE),
     ("target_image", IMAGE),
     ("edit_mask", MASK),  # outside it source and target are equal, pixel for pixel
-    *_ANNOTATION,
+    *ANNOTATION,
     ("donor", DONOR),  # of object_replacement, else null
 ]
 
@@ -206,7 +156,7 @@ PAIRS = pa.schema(
         ("source_caption", pa.string()),
         ("target_caption", pa.string()),
         ("reversed_pair_id", pa.string()),  # the pair with source and target swapped
-        *_CLASSES,
+        *CLASSES,
         ("backends", pa.list_(pa.string())),
         ("parameters", pa.string()),
         *OUTCOME,
@@ -281,8 +231,8 @@ MIX = pa.schema(
         ("instruction", pa.string()),
         ("target_image", IMAGE),
         ("edit_mask", MASK),
-        *_ANNOTATION,
-        *_CLASSES,
+        *ANNOTATION,
+        *CLASSES,
         ("source_caption", pa.string()),
         ("target_caption", pa.string()),
     ]
@@ -298,64 +248,6 @@ LATENTS = pa.schema(
     ]
 )
 """Latents and text states of pairs that look the same each time they are drawn; the numbers lie beside the shard."""
-
-METRICS = pa.schema(
-    [
-        ("benchmark", pa.string()),
-        ("metric", pa.string()),
-        ("value", pa.float64()),
-        ("low", pa.float64()),  # 95 % bootstrap interval of the value, over source images
-        ("high", pa.float64()),
-        ("num_samples", pa.int64()),
-        ("vision_task", pa.string()),
-        ("unit", pa.string()),
-        ("backend", pa.string()),  # the helper model behind the metric; null for a pure one
-        ("paper_value", pa.float64()),  # as printed: percent for shares, 100 x cosine for CLIP-Sim; null: none
-        ("paper_bound", pa.float64()),  # the number in parentheses beside it
-        ("paper_place", pa.string()),  # "Table 3, page 8"
-        ("checkpoint_sha256", pa.string()),  # null: a control
-        ("mix_sha256", pa.string()),  # of the dataset: all rows that were asked for
-        ("seed", pa.int64()),
-        ("code_version", pa.string()),
-        ("config", pa.string()),  # canonical JSON of the evaluation's options
-    ]
-)
-
-VARIANTS = pa.schema(
-    [
-        ("item_id", pa.string()),  # pair_id of the row whose source and instruction the item is
-        ("variant", pa.int32()),  # place in the grid of guidance settings, from 0
-        *_PROVENANCE,
-        ("edit_type", pa.string()),
-        ("region_id", pa.string()),
-        ("source_image", IMAGE),  # the row's own
-        ("instruction", pa.string()),
-        ("source_caption", pa.string()),
-        ("target_caption", pa.string()),
-        ("target_image", IMAGE),  # what the checkpoint made of it, a square of the sampled size
-        ("text_guidance", pa.float64()),  # scale of the instruction
-        ("image_guidance", pa.float64()),  # scale of the source image
-        ("guidance", pa.string()),  # the rule that combines them: ip2p, official
-        ("num_steps", pa.int32()),  # sampling steps
-        ("sampler", pa.string()),
-        ("seed", pa.int64()),  # of the noise
-        ("backends", pa.list_(pa.string())),  # "generator=checkpoint@" and the digest of its files
-        *OUTCOME,
-    ]
-)
-"""Items of an alignment set (paper 3.3: 20 guidance settings each). A variant that could not be made has a reason."""
-
-PICKS = pa.schema(
-    [
-        ("set", pa.string()),  # name of the alignment set
-        ("item_id", pa.string()),
-        ("person", pa.string()),  # the name that the chooser gave
-        ("judge", pa.string()),  # null: a person; else the program that chose, "simulated@1+..."
-        ("variants", pa.list_(pa.int32())),  # chosen ones, sorted; empty: none is good
-        ("shown", pa.string()),  # digest of the pictures that were shown, in the order of their numbers
-    ]
-)
-"""What was chosen, frozen when pairs were made of it. Where choices are kept as they come: `catalog.choices`."""
 
 TABLES: dict[str, pa.Schema] = {
     "requests": REQUESTS,

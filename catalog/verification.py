@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalog.columns import IMAGE
 from catalog.digests import file_digest
 from catalog.durable import TEMPORARY_SUFFIX
 from catalog.errors import RowRejected, ShardError
 from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.parquet_streams import data_digest_holds
 from catalog.roots import Roots, read_image_bytes
-from catalog.schema import IMAGE, MIX
+from catalog.schema import MIX
 from catalog.store import Shard, files_beside, orphans, read_metadata, read_shard
 from catalog.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""Metrics as rows of `catalog.schema.METRICS`, and whether they are of all samples."""
+"""Metrics as rows of `catalog.model_tables.METRICS`, and whether they are of all samples."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from catalog.digests import canonical_json
 from catalog.errors import PredictionError
+from catalog.model_tables import METRICS
 from catalog.parquet_streams import mix_digest, write_stream
-from catalog.schema import METRICS
 from evaluation.code_version import code_version
 from evaluation.measured import Metric
 from evaluation.metric_names import JUDGE_METRICS, unit_of

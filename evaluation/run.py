@@ -5,7 +5,7 @@ Beside each benchmark stand controls that read the same samples: ``.../no-op`` (
 ``.../autoencoder`` (the target through its autoencoder, the paper's bound in parentheses). Below the first a model does
 harm; above the others nothing can be read.
 
-    <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.schema.METRICS`)
+    <output>/metrics.parquet          rows of the evaluation that ran last (`catalog.model_tables.METRICS`)
     <output>/predictions.png          a few of its predictions beside source and target
     <output>/evaluations/<key>.*      the same two files of every finished evaluation
     <output>/cases/<key>.*            its best and worst cases (`evaluation.standouts`)
@@ -134,7 +134,7 @@ def evaluate(
         checkpoint: where the predictor's weights lie. Of a benchmark of edits, what they trained on is looked up.
 
     Returns:
-        Rows of `catalog.schema.METRICS`: by benchmark the predictor's, then the controls'. ``checkpoint_sha256``
+        Rows of `catalog.model_tables.METRICS`: by benchmark the predictor's, then the controls'. ``checkpoint_sha256``
         is null in rows of controls, ``value`` is null where nothing could be measured.
 
     Raises:

@@ -39,7 +39,7 @@ def evaluate_unseen(
     progress: Progress,
     decoder: Decoder | None = None,
 ) -> list[Row]:
-    """Metric rows (`catalog.schema.METRICS`) of one task; read back where the same was measured before.
+    """Metric rows (`catalog.model_tables.METRICS`) of one task; read back where the same was measured before.
 
     Args:
         name: of the task, see `unseen_tasks.TASKS`.

@@ -20,12 +20,13 @@ from catalog.digests import value_digest
 from catalog.errors import ConfigError, MixError, PredictionError, RowRejected
 from catalog.images import encode_png
 from catalog.manifests import Manifest, check_build_name, check_same_kind, list_manifests, read_manifest, write_manifest
+from catalog.model_tables import VARIANTS
 from catalog.parquet_streams import mix_digest, reading_mix
 from catalog.reasons import Reason
 from catalog.render_styles import RenderStyle, as_evaluated
 from catalog.roots import Roots, record_root
 from catalog.samples import render_sample
-from catalog.schema import MIX, SPLITS, VARIANTS
+from catalog.schema import MIX, SPLITS
 from catalog.store import METADATA_KEY, STORE_ROOT, Shard, ShardWriter, read_metadata, shard_key, write_shard
 from catalog.workspace import Workspace
 from evaluation.checkpoints import checkpoint_digest, library_versions

@@ -41,7 +41,7 @@ class RowImages:
         self._bytes = 0
 
     def read(self, image: Mapping[str, Any]) -> np.ndarray:
-        """The pixels behind a `schema.IMAGE` value: uint8 (H, W, 3), not to be written to.
+        """The pixels behind a `columns.IMAGE` value: uint8 (H, W, 3), not to be written to.
 
         Raises:
             RowRejected: gone, changed or undecodable since the row was made.

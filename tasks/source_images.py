@@ -10,8 +10,9 @@ import numpy as np
 
 from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
-from catalog.images import decode_image, probe_image, read_source_file
+from catalog.images import decode_image, probe_image
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from catalog.splits import SplitRule, assign_split, parse_split
 from catalog.store import ShardWriter
 from tasks.readers.records import Reader
@@ -24,7 +25,7 @@ class SourceFile:
     """A source image that was read and decoded without fault."""
 
     image: dict[str, Any]
-    """`schema.IMAGE` value."""
+    """`columns.IMAGE` value."""
     width: int
     height: int
     sha256: str

@@ -10,8 +10,8 @@ from catalog.alignment_sets import AlignmentSet
 from catalog.digests import bytes_digest
 from catalog.images import encode_png
 from catalog.manifests import Manifest, write_manifest
+from catalog.model_tables import VARIANTS
 from catalog.roots import record_root
-from catalog.schema import VARIANTS
 from catalog.store import ShardWriter, shard_key, write_shard
 from catalog.workspace import Workspace
 

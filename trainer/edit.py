@@ -22,12 +22,13 @@ import numpy as np
 from catalog import command_line
 from catalog.durable import write_file
 from catalog.errors import ConfigError, UserError
-from catalog.images import decode_image, encode_png, read_source_file, resize_image
+from catalog.images import decode_image, encode_png, resize_image
 from catalog.outputs import check_output_file, check_output_folder
 from catalog.render_styles import RenderStyle
 from catalog.roots import Roots
 from catalog.samples import Sample, render_sample
 from catalog.schema import SPLITS
+from catalog.source_files import read_source_file
 from trainer.config import LATENT_STRIDE, MIN_IMAGE_SIZE, TOKENIZER
 from trainer.run_folder import write_json
 

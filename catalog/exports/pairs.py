@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from catalog.digests import bytes_digest, canonical_json
 from catalog.errors import RowRejected
 from catalog.exports.licences import licences_of
-from catalog.images import EncodedImage, encode_png, sniff_format
+from catalog.image_headers import sniff_format
+from catalog.images import EncodedImage, encode_png
 from catalog.masks import decode_mask
 from catalog.parquet_streams import reading_mix
 from catalog.reasons import Reason

@@ -5,10 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.columns import IMAGE
 from catalog.digests import canonical_json
 from catalog.exports.licences import licences_of
 from catalog.exports.pairs import FACTS, ExportedPair
-from catalog.schema import IMAGE
 
 _IMAGES = ("source_image", "target_image")
 _MASKS = ("edit_mask", "mask")

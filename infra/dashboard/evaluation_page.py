@@ -10,7 +10,8 @@ import streamlit as st
 from catalog.durable import read_stretch
 from catalog.errors import ShardError, UserError
 from catalog.images import EncodedImage
-from catalog.schema import METRICS, VISION_TASKS
+from catalog.model_tables import METRICS
+from catalog.schema import VISION_TASKS
 from catalog.store import read_metadata
 from catalog.workspace import Workspace
 from evaluation.metric_names import to_paper_scale

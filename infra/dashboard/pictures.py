@@ -18,11 +18,12 @@ from PIL import Image
 from catalog.digests import value_digest
 from catalog.durable import write_file
 from catalog.errors import RowRejected, ShardError, UserError
-from catalog.images import EncodedImage, read_source_file
+from catalog.images import EncodedImage
 from catalog.masks import decode_mask
 from catalog.render_styles import RenderOptions
 from catalog.roots import Roots, read_image_bytes
 from catalog.samples import render_sample, sample_fields
+from catalog.source_files import read_source_file
 from catalog.workspace import Workspace
 
 THUMBNAIL = 256

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from catalog.errors import BackendError
-from catalog.images import MAX_BYTES
+from catalog.image_headers import MAX_BYTES
 
 FIRST_PAUSE = 0.5  # seconds; doubles with every attempt
 LONGEST_PAUSE = 30.0  # seconds

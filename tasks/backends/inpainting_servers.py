@@ -16,7 +16,8 @@ from typing import ClassVar
 import numpy as np
 
 from catalog.errors import BackendError, RowRejected
-from catalog.images import MAX_BYTES, MIN_SIDE, decode_image, encode_png, probe_image
+from catalog.image_headers import MAX_BYTES, MIN_SIDE
+from catalog.images import decode_image, encode_png, probe_image
 from catalog.reasons import Reason
 from tasks.backends.http_endpoint import Answer, Endpoint
 from tasks.backends.protocols import Image, Mask, library_revision

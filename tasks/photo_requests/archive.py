@@ -22,8 +22,8 @@ from typing import Any
 from catalog.digests import bytes_digest, canonical_json
 from catalog.durable import claim, sweep, sync_folder, temporary_path, write_all, write_file
 from catalog.errors import ConfigError, RowRejected
-from catalog.images import read_source_file
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from catalog.store import STORE_ROOT
 from catalog.workspace import Workspace
 from tasks.photo_requests.fingerprints import VERSION, Fingerprint
@@ -65,7 +65,7 @@ class Answer:
     fetched_at: str | None = None
     """ISO 8601, UTC. In no shard: those are the same whenever they are made."""
     image: dict[str, Any] | None = None
-    """`schema.IMAGE` value of the bytes where they lie."""
+    """`columns.IMAGE` value of the bytes where they lie."""
 
     @property
     def may_pass(self) -> bool:

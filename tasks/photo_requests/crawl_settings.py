@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.errors import ConfigError
-from catalog.images import MAX_BYTES
+from catalog.image_headers import MAX_BYTES
 from tasks.profiles import build_parameters
 
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z_-]{0,63}")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.errors import RowRejected
-from catalog.images import MIN_SIDE
+from catalog.image_headers import MIN_SIDE
 from catalog.reasons import Reason
 from tasks.photo_requests.alignment import Frame, Picture, find_frame
 from tasks.photo_requests.crawl_settings import MatchParameters

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from catalog.errors import RowRejected
-from catalog.images import read_source_file
+from catalog.source_files import read_source_file
 from tasks.readers.enhancement import EnhancementReader
 from tasks.readers.layouts import find_folder
 from tasks.readers.mask_pictures import white_mask

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 from catalog.digests import bytes_digest
 from catalog.errors import RowRejected
-from catalog.images import read_source_file
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from catalog.splits import parse_split
 from tasks.readers.edit_columns import check_columns_option, name_edit_type
 from tasks.readers.edit_tables import EditRow, find_tables, read_table

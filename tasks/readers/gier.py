@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from catalog.errors import RowRejected
-from catalog.images import read_source_file
 from catalog.masks import decode_mask
+from catalog.source_files import read_source_file
 from tasks.readers.edit_pairs import WORDINGS, choose_wordings
 from tasks.readers.gier_frames import CommonFrames, framed_names, have_two_sizes, locate_framed, squeezed_name
 from tasks.readers.json_records import JsonRecords

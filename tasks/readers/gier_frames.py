@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import RowRejected
-from catalog.images import decode_image, encode_png, probe_image, read_source_file, resize_image
+from catalog.images import decode_image, encode_png, probe_image, resize_image
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from tasks.photo_requests.alignment import Picture
 from tasks.photo_requests.crawl_settings import MatchParameters
 from tasks.photo_requests.matching import RequestPhotos

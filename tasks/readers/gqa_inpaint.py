@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
+from catalog.source_files import read_source_file
 from tasks.readers.gqa_words import addition_words, object_words, removal_words
 from tasks.readers.json_records import JsonRecords
 from tasks.readers.layouts import find_file, require_folder

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from tasks.readers.json_records import JsonRecords
 from tasks.readers.layouts import find_file, is_inside, require_folder
 from tasks.readers.locations import Location, locate_packed, parse_member

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image
 
 from catalog.errors import RowRejected
-from catalog.images import probe_image, read_source_file
+from catalog.images import probe_image
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from tasks.readers.records import SourceRegion
 from tasks.readers.run_length import encode_run_length
 

@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from catalog.errors import RowRejected
-from catalog.images import decode_image, probe_image, read_source_file, resize_mask
+from catalog.images import decode_image, probe_image, resize_mask
+from catalog.source_files import read_source_file
 from tasks.readers.run_length import encode_run_length
 
 _FOREGROUND = 128

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import SourceError
-from catalog.images import MAX_BYTES
+from catalog.image_headers import MAX_BYTES
 
 MAX_PAGE_BYTES = 2 * MAX_BYTES
 """Of one page, decompressed: writers begin a new page at about one megabyte, or after one picture."""

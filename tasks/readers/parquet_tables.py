@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 from tasks.readers.layouts import is_inside
 from tasks.readers.parquet_limits import safe_batch_rows
 

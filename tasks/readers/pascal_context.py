@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import MAX_PIXELS
+from catalog.image_headers import MAX_PIXELS
 from catalog.reasons import Reason
 from tasks.readers.classes import ClassLayout, ClassReader, read_names, read_stems, words
 from tasks.readers.layouts import find_file, find_folder

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from catalog.errors import RowRejected
-from catalog.images import decode_image, encode_png, probe_image, read_source_file
+from catalog.images import decode_image, encode_png, probe_image
+from catalog.source_files import read_source_file
 from tasks.readers.locations import Location
 
 _NAME = re.compile(r"(?P<file>.+)#crop=(?P<x>[0-9]{1,6}),(?P<y>[0-9]{1,6}),(?P<side>[0-9]{1,6})", re.S)

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
+from catalog.source_files import read_source_file
 from tasks.readers.locations import Location, locate_stretch
 from tasks.readers.reader_options import complete_options, require_flag
 from tasks.readers.records import FileReader, SourceImage

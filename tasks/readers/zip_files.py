@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import MAX_BYTES
+from catalog.image_headers import MAX_BYTES
 from catalog.reasons import Reason
 from tasks.readers.locations import member_name, stretch_name
 

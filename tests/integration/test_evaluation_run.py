@@ -12,8 +12,9 @@ from catalog.digests import bytes_digest, file_digest
 from catalog.errors import ConfigError, MixError, PredictionError
 from catalog.images import encode_png
 from catalog.masks import encode_mask
+from catalog.model_tables import METRICS
 from catalog.parquet_streams import mix_digest
-from catalog.schema import METRICS, MIX
+from catalog.schema import MIX
 from evaluation.commands import main
 from evaluation.helper_models import HelperModels
 from evaluation.metric_names import METRICS_OF

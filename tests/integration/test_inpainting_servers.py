@@ -24,7 +24,8 @@ from skimage import data as photos_of_skimage
 from sklearn.datasets import load_sample_image
 
 from catalog.errors import BackendError, RowRejected
-from catalog.images import MAX_BYTES, encode_png
+from catalog.image_headers import MAX_BYTES
+from catalog.images import encode_png
 from catalog.reasons import Reason
 from tasks.backends import http_endpoint
 from tasks.backends.calls import call_batch

@@ -16,21 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 from skimage import data as photos
 
-from catalog import images
+from catalog import image_headers, source_files
 from catalog.errors import RowRejected
-from catalog.images import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    MIN_SIDE,
-    EncodedImage,
-    decode_image,
-    encode_png,
-    probe_image,
-    read_source_file,
-    resize_image,
-    resize_mask,
-)
+from catalog.image_headers import MAX_BYTES, MAX_PIXELS, MIN_SIDE
+from catalog.images import EncodedImage, decode_image, encode_png, probe_image, resize_image, resize_mask
 from catalog.reasons import Reason
+from catalog.source_files import read_source_file
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8)
@@ -169,7 +160,7 @@ def test_surplus_rows_of_a_png_are_never_unpacked() -> None:
 
 
 def test_too_many_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 1000)
+    monkeypatch.setattr(image_headers, "MAX_BYTES", 1000)
     with pytest.raises(RowRejected, match="at most 1000"):
         decode_image(PNG)
 
@@ -410,7 +401,7 @@ def test_refused_permission_is_unreadable(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(*_arguments: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(images.os, "open", refuse)
+    monkeypatch.setattr(source_files.os, "open", refuse)
     with pytest.raises(RowRejected, match=r"unreadable_file.*Permission denied"):
         read_source_file(tmp_path, "photo.png")
 

@@ -16,7 +16,7 @@ from catalog.roots import Roots, read_image_bytes
 
 
 def place(folder: Path, name: str, offset: int, data: bytes) -> dict[str, Any]:
-    """Put ``data`` into a file at ``offset``; its `schema.IMAGE` value."""
+    """Put ``data`` into a file at ``offset``; its `columns.IMAGE` value."""
     file = folder / name
     file.touch()
     with file.open("r+b") as stream:

@@ -22,9 +22,9 @@ from catalog.edit_benchmarks import (
     settle,
 )
 from catalog.images import encode_png
+from catalog.model_tables import METRICS
 from catalog.parquet_streams import write_stream
 from catalog.roots import record_root
-from catalog.schema import METRICS
 from catalog.verification import verify
 from catalog.workspace import Workspace
 from evaluation.commands import main

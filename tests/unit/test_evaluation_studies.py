@@ -15,8 +15,9 @@ from scipy import stats
 
 from catalog.errors import ConfigError, ShardError, UserError
 from catalog.mix_plans import MixPlan
+from catalog.model_tables import METRICS
 from catalog.parquet_streams import mix_digest, write_stream
-from catalog.schema import METRICS, MIX, VISION_TASKS
+from catalog.schema import MIX, VISION_TASKS
 from catalog.workspace import Workspace
 from evaluation.checkpoints import SamplingOptions, checkpoint_digest
 from evaluation.paired_differences import paired_difference

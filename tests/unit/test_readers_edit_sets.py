@@ -15,9 +15,10 @@ from plain_build import build
 from catalog.decisions import decide
 from catalog.digests import bytes_digest
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file, resize_image
+from catalog.images import resize_image
 from catalog.masks import decode_mask
 from catalog.policies import Policy
+from catalog.source_files import read_source_file
 from catalog.store import read_rows
 from catalog.workspace import Workspace
 from tasks.profiles import read_profile

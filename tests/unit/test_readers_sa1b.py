@@ -15,8 +15,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from catalog.errors import RowRejected, SourceError
-from catalog.images import read_source_file
 from catalog.masks import decode_mask
+from catalog.source_files import read_source_file
 from tasks.readers import sa1b_record
 from tasks.readers.sa1b import Sa1bReader
 from tasks.source_images import read_bytes
