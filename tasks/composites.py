@@ -26,6 +26,13 @@ def feathered_alpha(mask: np.ndarray, dilation: float, feather: float) -> np.nda
 
 def composite(source: np.ndarray, fill: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Blend ``fill`` over ``source`` (uint8 (H, W, 3) each); where alpha is 0 the source stays as it is, exactly."""
-    weight = alpha[..., None]
-    blend = np.rint(weight * fill + (1 - weight) * source).astype(np.uint8)
-    return np.where(weight > 0, blend, source)
+    result = source.copy()
+    shows = alpha > 0
+    if not shows.any():
+        return result
+    rows, columns = (np.flatnonzero(shows.any(axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]  # most of a photo is not touched
+    weight = alpha[box][..., None]
+    blend = np.rint(weight * fill[box] + (1 - weight) * source[box]).astype(np.uint8)
+    result[box] = np.where(weight > 0, blend, source[box])
+    return result

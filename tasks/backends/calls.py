@@ -113,7 +113,10 @@ def _must(holds: bool, detail: str) -> None:
 def _check_image(result: Any, image: np.ndarray, mask: np.ndarray, *_: Any) -> None:
     _must(isinstance(result, np.ndarray) and result.dtype == np.uint8, f"want a uint8 array, got {_kind(result)}")
     _must(result.shape == image.shape, f"want shape {image.shape}, got {result.shape}")
-    changed = int((result != image)[~mask].any(axis=-1).sum())
+    outside = result != image
+    outside &= ~mask[..., None]
+    # Pixel by pixel takes ten times as long: only where something is wrong.
+    changed = int(outside.any(axis=-1).sum()) if outside.any() else 0
     _must(changed == 0, f"{changed} pixels changed outside the mask")
 
 

@@ -33,6 +33,19 @@ def test_only_the_hole_changes_and_the_region_is_the_fill(case):
     assert ((low <= target) & (target <= high)).all()
 
 
+@given(pictures())
+def test_a_composite_is_the_plain_formula_over_the_whole_picture(case):
+    mask, source, fill, dilation, feather = case
+    for alpha in (feathered_alpha(mask, dilation, feather), np.zeros(mask.shape, np.float32)):
+        weight = alpha[..., None]
+        blend = np.rint(weight * fill + (1 - weight) * source).astype(np.uint8)
+        before = source.copy()
+        target = composite(source, fill, alpha)
+        assert np.array_equal(target, np.where(weight > 0, blend, source))
+        target[:] = 0
+        assert np.array_equal(source, before)  # it is a picture of its own
+
+
 @pytest.mark.parametrize(("dilation", "feather"), [(8, 4), (0, 0), (3, 10)])
 def test_alpha_is_a_ramp_over_the_distance(dilation, feather):
     mask = np.zeros((512, 640), bool)
