@@ -1,6 +1,7 @@
 """The flows under a real Prefect server and worker, started and driven as a user does.
 
-One workspace serves all tests in order of the file; each test states what it leaves behind.
+One server and one workspace serve all tests. What a test needs of another's work it asks for by fixture: the build
+``small``, or a whole run from sources to metrics.
 """
 
 import json
@@ -84,6 +85,13 @@ class LocalServer:
         )
 
     def run(self, name: str, **parameters: object) -> str:
+        """A run as ``prefect deployment run NAME`` asks for it, without starting a command; the flow run's id."""
+        api = PrefectApi(self.url)
+        deployment = api.call("GET", f"/deployments/name/{name}/local")["id"]
+        run = api.call("POST", f"/deployments/{deployment}/create_flow_run", {"parameters": parameters})
+        return str(run["id"])
+
+    def run_by_command(self, name: str, **parameters: object) -> str:
         """``prefect deployment run NAME``; returns the flow run's id."""
         options = [part for key, value in parameters.items() for part in ("-p", f"{key}={json.dumps(value)}")]
         done = self.prefect("deployment", "run", name, *options)
@@ -114,6 +122,39 @@ def server(the_server: LocalServer) -> LocalServer:
     return the_server.start()
 
 
+@pytest.fixture(scope="module")
+def small_build(the_server: LocalServer) -> str:
+    """The build ``small``; the id of the flow run that made it, asked for by its bare name."""
+    server = the_server.start()
+    run = server.run_by_command("build-ieiw", overrides=SMALL)
+    assert server.wait(run)[0] == "COMPLETED"
+    return run
+
+
+PLAN = 'name = "small"\nseed = 0\n[[source]]\nname = "all"\nweight = 1.0\n'
+
+
+@pytest.fixture(scope="module")
+def plan(the_server: LocalServer) -> Path:
+    """A mix file that draws each pair of a build once."""
+    path = the_server.workspace.home / "plan.toml"
+    path.write_text(PLAN)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole_run(the_server: LocalServer, plan: Path) -> tuple[str, str]:
+    """Flow run-all: the mix ``catalog/mix.parquet``, a run of recipe demo and its metrics; how the flow run ended."""
+    server = the_server.start()
+    parameters = {
+        "build-ieiw": {"overrides": SMALL},
+        "build-mix": {"builds": ["small"], "plan": str(plan)},
+        "train": {"settings": {"num_steps": 2, "image_size": 32, "global_batch_size": 2, "micro_batch_size": 2}},
+        "evaluate": {"steps": 1, "limit": 1},
+    }
+    return server.wait(server.run("run-all", parameters=parameters), seconds=300)
+
+
 def committed_files(workspace: Workspace) -> dict[str, tuple[int, int]]:
     """Every shard, image tar and manifest with size and time of change."""
     folders = (workspace.catalog / "tables", workspace.data, workspace.catalog / "manifests")
@@ -126,16 +167,15 @@ def artifact_keys(server: LocalServer, flow_run: str) -> set[str]:
     return {artifact["key"] for artifact in PrefectApi(server.url).call("POST", "/artifacts/filter", wanted)}
 
 
-def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server):
-    first = server.run("build-ieiw", overrides=SMALL)
-    assert server.wait(first)[0] == "COMPLETED"
+def test_the_bare_name_builds_and_the_stock_form_finds_everything_done(server, small_build):
+    first = small_build
     manifest = read_manifest(server.workspace, "small")
     assert {"listings", "regions", "edits", "pairs", "references", "scores"} <= manifest.tables.keys()
     assert {"build-rows", "build-shards", "contact-sheet"} <= artifact_keys(server, first)
     assert PrefectApi(server.url).call("GET", "/concurrency_limits/tag/gpu")["concurrency_limit"] == 1
     before = committed_files(server.workspace)
 
-    second = server.run("build-ieiw/local", overrides=SMALL, workers=4)
+    second = server.run_by_command("build-ieiw/local", overrides=SMALL, workers=4)
     kind, message = server.wait(second)
     assert kind == "COMPLETED" and f"({len(made_by(server, first))} were there already)" in message
     assert made_by(server, second) == []
@@ -192,7 +232,7 @@ def test_an_unknown_and_an_ambiguous_bare_name_end_in_one_sentence(server):
         api.call("DELETE", f"/deployments/{other['id']}")
 
 
-def test_a_shard_that_fails_does_not_hide_the_others_and_a_rerun_mends_it(server):
+def test_a_shard_that_fails_does_not_hide_the_others_and_a_rerun_mends_it(server, small_build):
     manifest = read_manifest(server.workspace, "small")
     edits = manifest.paths(server.workspace, "edits")
     torn = next(path for path in edits if read_metadata(path)["step"] == "remove_object")
@@ -224,18 +264,10 @@ def test_a_users_mistake_is_one_sentence_in_the_runs_state(server):
         assert kind == "FAILED" and text in message and "Traceback" not in message
 
 
-def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server):
-    plan = server.workspace.home / "plan.toml"
-    plan.write_text('name = "small"\nseed = 0\n[[source]]\nname = "all"\nweight = 1.0\n')
-    parameters = {
-        "build-ieiw": {"overrides": SMALL},
-        "build-mix": {"builds": ["small"], "plan": str(plan)},
-        "train": {"settings": {"num_steps": 2, "image_size": 32, "global_batch_size": 2, "micro_batch_size": 2}},
-        "evaluate": {"steps": 1, "limit": 1},
-    }
-    kind, message = server.wait(server.run("run-all", parameters=parameters), seconds=300)
+def test_run_all_goes_from_sources_to_metrics_each_stage_as_its_own_run(server, whole_run):
+    kind, message = whole_run
     assert kind == "COMPLETED", message
-    [folder] = server.workspace.runs.iterdir()
+    [folder] = server.workspace.runs.glob("demo-*")
     assert (folder / "finished.json").is_file() and (folder / "evaluation" / "metrics.parquet").is_file()
     assert {entry.step for entry in read_entries(server.workspace)} >= {"decide", "mix", "train", "evaluate"}
     found = PrefectApi(server.url).call("POST", "/artifacts/filter", {})
@@ -267,7 +299,7 @@ sampling = {{ size = 32 }}
 
 
 @needs_chromium
-def test_alignment_waits_for_people_and_goes_on_with_what_they_chose_in_a_browser(server, open_page):
+def test_alignment_waits_for_people_and_goes_on_with_what_they_chose_in_a_browser(server, whole_run, open_page):
     home = server.workspace.home
     (home / "grid.toml").write_text(GRID)
     (home / "alignment.toml").write_text(ALIGNMENT.format(grid=home / "grid.toml"))
@@ -315,13 +347,13 @@ evaluation = {{ steps = 1, limit = 2 }}
 """
 
 
-def test_an_ablation_names_what_is_missing_and_goes_on_to_paired_differences(server):
+def test_an_ablation_names_what_is_missing_and_goes_on_to_paired_differences(server, small_build, plan):
     home = server.workspace.home
     given = (REPOSITORY / "infra/studies/instructions.toml").read_text()
-    (home / "study.toml").write_text(given + TINY_STUDY.format(plan=home / "plan.toml"))
+    (home / "study.toml").write_text(given + TINY_STUDY.format(plan=plan))
     asked = {"study": str(home / "study.toml"), "scale": "tiny"}
     report = server.workspace.runs / "study-instructions-tiny" / "study.md"
-    run = server.run("ablate", **asked, seeds=[0])
+    run = server.run_by_command("ablate", **asked, seeds=[0])
     kind, message = server.wait(run, seconds=300)
     assert kind == "FAILED" and message.startswith("4 missing (") and ", seed 1: " in message, message
     written = report.read_text()
@@ -341,7 +373,7 @@ def test_an_ablation_names_what_is_missing_and_goes_on_to_paired_differences(ser
     assert kind == "FAILED" and "has the scales demo, paper, tiny. Got 'huge'" in message
 
 
-def test_unseen_tasks_are_asked_of_a_run_and_of_the_exact_answer(server):
+def test_unseen_tasks_are_asked_of_a_run_and_of_the_exact_answer(server, whole_run):
     run = server.run("evaluate-unseen", control="oracle")
     kind, message = server.wait(run, seconds=300)
     assert kind == "COMPLETED", message
@@ -388,7 +420,7 @@ def test_an_edit_benchmark_goes_from_sources_to_a_file_that_says_who_confirmed_i
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate", "kill"])
-def test_stopping_in_the_middle_of_training_leaves_no_process(server, how):
+def test_stopping_in_the_middle_of_training_leaves_no_process(server, whole_run, how):
     settings = {"num_steps": 100_000, "checkpoint_every": 100_000}
     flow_run = server.run("train", settings=settings, output=f"runs/{how}", num_processes=2)
     assert server.process is not None
