@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+import pandas  # noqa: F401 - pyarrow imports it when it first makes a table; here once, not in each forked child
 from plain_build import build
 
 from catalog.mix_plans import MixPlan
@@ -84,7 +85,6 @@ def fork(work) -> tuple[int, str]:
 
 def warm(profile: Profile) -> None:
     """Import and cache whatever a build needs, so that each forked build is quick; starts no thread."""
-    import pandas  # noqa: F401 - pyarrow imports it when it first makes a table of Python's values
     import scipy.spatial.distance  # noqa: F401 - the quality scorer imports it when it first runs
 
     cv2.setNumThreads(1)

@@ -78,9 +78,11 @@ def test_any_kill_same_bytes(built: Path, command: str, first: int, stride: int)
 def drive(home: Path, first: int, step: int, command: str) -> dict[str, object]:
     """Count the operations, then kill each STEP-th from FIRST before and after it, rerun and compare."""
     import kill_driver
+    from PIL import Image
 
     from catalog import command_line, commands
 
+    Image.preinit()  # imports Pillow's formats once, not in each forked child
     os.chdir(home)
     prepared = home / "prepared"
     shutil.rmtree(prepared, ignore_errors=True)
