@@ -19,6 +19,7 @@ _SYSTEM_ERRORS = {
     errno.EEXIST: "something else stands where this must be written: remove it or name another place",
     errno.EISDIR: "a folder stands where a file is needed: remove it or name another place",
     errno.ENAMETOOLONG: "a name is too long for this file system: choose a shorter one",
+    errno.EMFILE: "too many files are open for a limit of this system (ulimit -n): raise it and run again",
     errno.EROFS: "the file system is read-only: set IEIW_HOME to a writable folder",
 }
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from catalog.decisions import list_decisions
 from catalog.errors import ConfigError, MixError, ShardError
 from catalog.manifests import read_manifest
+from catalog.parquet_streams import reading_mix
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.schema import MIX, PAIRS, TABLES
 from catalog.store import read_metadata
@@ -103,12 +106,14 @@ def mix_metadata(mix: Path) -> dict[str, Any]:
     Raises:
         MixError: missing, torn or no mix.
     """
-    if not mix.is_file():
-        raise MixError(f"there is no mix at {mix}: make one with `python -m catalog mix`")
+    if mix.is_dir():
+        raise MixError(f"a mix must be a file, but {mix} is a folder: name the mix file in it")
+    with reading_mix(mix):
+        pq.read_schema(mix)
     try:
         metadata = read_metadata(mix)
     except ShardError as error:
-        raise MixError(f"{mix} is no mix ({error}): make one with `python -m catalog mix`") from error
+        raise MixError(f"{mix} is no mix of this project: make one with `python -m catalog mix`") from error
     if metadata.get("table") != "mix":
         raise MixError(f"{mix} is a table of {metadata.get('table')}, not a mix: name a mix file")
     return metadata

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from catalog.errors import ConfigError, ShardError
+from catalog.store import no_shard
 
 MAX_THREADS = 1024
 _SQL_FOLDER = Path(__file__).parent / "sql"
@@ -91,7 +92,7 @@ def open_table(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence
         return
     for path in paths:
         if not path.is_file():
-            raise ShardError(f"no shard at {path}: run the build again, it makes only what is missing")
+            raise no_shard(path)
     relation = connection.from_parquet([str(path) for path in paths])
     if relation.columns != schema.names:
         raise ShardError(f"{paths[0]} has other columns than its table: {_REMEDY}")

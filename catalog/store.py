@@ -14,7 +14,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class ShardWriter:
         self._claims = ExitStack()
 
     def add_image(self, name: str, data: bytes, width: int, height: int) -> dict[str, Any]:
-        """Append an encoded image under ``name`` (unique in the shard); returns its `schema.IMAGE` value."""
+        """Append an encoded image under ``name`` (unique in the shard); returns its `columns.IMAGE` value."""
         assert name not in self._names, f"two images named {name} in one shard"
         self._names.add(name)
         if self._descriptor is None:
@@ -210,18 +210,15 @@ def read_shard(path: Path, columns: Sequence[str] | None = None, dictionary: Seq
         ShardError: the file is missing, torn, or has other columns than its table.
     """
     file = _open(path, dictionary)
-    try:
+    with _reading(path):
         return file.read(columns=columns and list(columns))
-    except (pa.ArrowException, OSError) as error:  # Arrow gives OSError for pages that it cannot decompress
-        raise _unreadable(path, error) from error
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None, size: int = 4096) -> Iterator[pa.RecordBatch]:
     """The rows of a shard, at most ``size`` at a time: memory stays at about one row group. Raises as `read_shard`."""
-    try:
-        yield from _open(path).iter_batches(size, columns=columns and list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+    file = _open(path)
+    with _reading(path):
+        yield from file.iter_batches(size, columns=columns and list(columns))
 
 
 def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
@@ -245,16 +242,11 @@ def _open(path: Path, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
 def _open_parquet(path: Path, dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     options: dict[str, Any] = {"read_dictionary": list(dictionary), "page_checksum_verification": True}
     try:
-        return pq.ParquetFile(path, **options)
-    except FileNotFoundError as error:
-        raise ShardError(f"no shard at {path}: run the build again, it makes only what is missing") from error
-    except pa.ArrowInvalid as error:
-        raise ShardError(f"{path} is torn or not Parquet ({error}): delete it and run the build again") from error
+        with _reading(path):
+            return pq.ParquetFile(path, **options)
     except KeyError as error:  # of a column that is to be a dictionary
-        missing = next(name for name in dictionary if name not in pq.read_schema(path).names)
-        raise ShardError(f"{path} has no column {missing!r}: delete it and run the build again") from error
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(path, error) from error
+        missing = ", ".join(name for name in dictionary if name not in pq.read_schema(path).names)
+        raise ShardError(f"{path} lacks columns of its table ({missing}): delete it, then {_remake(path)}") from error
 
 
 def _lineage(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
@@ -265,9 +257,30 @@ def _lineage(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
     return lineage
 
 
-def _unreadable(path: Path, error: Exception) -> ShardError:
-    what = str(error).partition("\n")[0]
-    return ShardError(f"{path} cannot be read ({what}): delete it and run the build again")
+def no_shard(path: Path) -> ShardError:
+    """What is said of a shard that is not there."""
+    return ShardError(f"no shard at {path}: {_remake(path)}, which makes only what is missing")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Around any reading of a shard: what Arrow says of a damaged file becomes one sentence."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise no_shard(path) from error
+    except (pa.ArrowException, OSError) as error:  # Arrow gives OSError for pages that it cannot decompress
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's own refusal: the file may be whole
+        what = str(error).partition("\n")[0]
+        raise ShardError(f"{path} is torn or not Parquet ({what}): delete it, then {_remake(path)}") from error
+
+
+def _remake(path: Path) -> str:
+    """What makes a file anew, by where it lies."""
+    if path.parent.name == "verdicts":
+        return "run `python -m catalog decide` again"
+    return "run the build again" if path.parent.parent.name == "tables" else "run again what wrote it"
 
 
 def sweep_store(workspace: Workspace) -> list[Path]:

@@ -83,7 +83,7 @@ def texts(record: Mapping[str, Any], name: str) -> list[str]:
 
 
 def relations(record: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The (predicate, object) pairs of a region as `schema.RELATION` values."""
+    """The (predicate, object) pairs of a region as `columns.RELATION` values."""
     value = record.get("relations") or []
     if not isinstance(value, list):
         raise RowRejected(Reason.MALFORMED_RECORD, "relations must be a list of [predicate, object]")
@@ -106,7 +106,7 @@ def count(record: Mapping[str, Any], name: str, least: int) -> int | None:
 
 
 def keypoints(record: Mapping[str, Any], width: int, height: int) -> list[dict[str, Any]] | None:
-    """Joints as `schema.KEYPOINT` values; None where the record has none.
+    """Joints as `columns.KEYPOINT` values; None where the record has none.
 
     Raises:
         RowRejected: malformed; a labelled joint that is not finite or outside the image; none labelled.

@@ -328,7 +328,7 @@ def test_plan_takes_the_batch_of_the_runs(home: Workspace, capsys: pytest.Captur
         (["plan", "--steps", "five", "--batch", "1"], "A:B"),
         (["plan", "--steps", "0:1", "--batch", "0"], "at least 1 sample"),
         (["plan", "--steps", "0:1", "--batch", "1", "--mix", "absent.parquet"], "no mix at absent.parquet"),
-        (["plan", "--steps", "0:1", "--batch", "1", "--mix", "."], "no mix at ."),
+        (["plan", "--steps", "0:1", "--batch", "1", "--mix", "."], "a mix must be a file, but . is a folder"),
         (["mix", "--weights", "absent.toml"], "no file absent.toml"),
         (["mix", "--build", "other"], "no build named 'other'"),
         (["mix", "--threads", "0"], "threads must be 1 to 1024"),

@@ -1,8 +1,10 @@
 """The shard store: whole or absent, the same bytes again, readable by tar, safe among several writers."""
 
+import errno
 import hashlib
 import multiprocessing
 import os
+import resource
 import tarfile
 import time
 from pathlib import Path
@@ -203,7 +205,7 @@ DAMAGES = {
     "missing": "no shard",
     "torn": "torn",
     "foreign": "not written by this project",
-    "narrow": "no column 'edit_type'|other columns",
+    "narrow": "lacks columns of its table .edit_type.|other columns",
     "typed": "other columns",
 }
 
@@ -232,6 +234,31 @@ def test_a_damaged_shard_is_named(tmp_path, damage, dictionary):
 def replace_rows(path: Path, rows: pa.Table) -> None:
     path.unlink()
     pq.write_table(rows, path)
+
+
+def test_what_the_system_refuses_is_no_damage(tmp_path):
+    workspace = Workspace(tmp_path)
+    path = make(workspace).file(workspace)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            read_shard(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert caught.value.errno == errno.EMFILE
+
+
+def test_the_remedy_is_what_makes_the_file(tmp_path):
+    workspace = Workspace(tmp_path)
+    places = {
+        workspace.table_path("pairs", "k"): "run the build again",
+        workspace.table_path("verdicts", "k"): "run `python -m catalog decide` again",
+        tmp_path / "runs" / "one" / "training_log.parquet": "run again what wrote it",
+    }
+    for path, remedy in places.items():
+        with pytest.raises(ShardError, match=f"no shard at {path}: {remedy}"):
+            read_shard(path)
 
 
 def test_words_as_dictionaries_are_the_same_words(tmp_path):

@@ -40,7 +40,7 @@ def train_rows(mix: Path) -> list[dict]:
 READERS: dict[str, tuple[Callable[[Path], object], type[UserError], str]] = {
     "trainer": (train_rows, MixError, "make it anew with `python -m catalog mix`"),
     "evaluation": (lambda mix: read_benchmarks(mix, "val"), MixError, "make it anew with `python -m catalog mix`"),
-    "store": (lambda mix: read_shard(mix.with_name("verdicts.parquet")), ShardError, "run the build again"),
+    "store": (lambda mix: read_shard(mix.with_name("verdicts.parquet")), ShardError, "run again what wrote it"),
 }
 
 
