@@ -21,6 +21,7 @@ from catalog.exports.card import TALLIED
 from catalog.exports.export import KINDS, ExportSummary, export_mix
 from catalog.exports.licences import LicenceChoice
 from catalog.exports.pairs import PairOptions
+from catalog.outputs import check_output_folder
 from catalog.progress_line import ProgressLine
 from catalog.reports import text_table
 from catalog.schema import SPLITS
@@ -58,6 +59,7 @@ def run_export(options: argparse.Namespace, workspace: Workspace) -> int:
         raise ConfigError(f"--size must be from {_SIZES[0]} to {_SIZES[1]} pixels. Got {options.size}")
     if options.seed < 0:
         raise ConfigError(f"--seed must be 0 or more. Got {options.seed}")
+    check_output_folder(options.output)
     with ProgressLine() as line:
         summary = export_mix(
             workspace,

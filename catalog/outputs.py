@@ -1,5 +1,6 @@
 """Files and folders that a user names for an answer: nothing else is ever replaced by one."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def check_output(path: Path, suffix: str, workspace: Workspace) -> Path:
     if path.suffix != suffix:
         raise ConfigError(f"the output must be a file named *{suffix}. Got {path}: choose such a name")
     check_output_file(path)
-    place = path.resolve()
+    place = real_place(path)
     for folder in (workspace.table_folder("").resolve(), workspace.data.resolve()):
         if folder in place.parents:
             raise ConfigError(f"the output must not be among the shards of {folder}. Got {path}: choose another place")
@@ -40,11 +41,11 @@ def check_output_file(path: Path) -> Path:
     """``path``, if a file may be written there; what is there already is not looked at.
 
     Raises:
-        ConfigError: a folder, or no place to write.
+        ConfigError: a folder, a link to itself, or no place to write.
     """
     if path.is_dir():
         raise ConfigError(f"the output must be a file, but {path} is a folder: name a file in it")
-    _check_place(path.resolve().parent)
+    _check_place(real_place(path).parent)
     return path
 
 
@@ -52,10 +53,27 @@ def check_output_folder(path: Path) -> Path:
     """``path``, if it is or can become a folder with files in it.
 
     Raises:
-        ConfigError: a file stands there or above, or no place to write.
+        ConfigError: a file stands there or above, a link leads to itself, or no place to write.
     """
-    _check_place(path.resolve())
+    _check_place(real_place(path))
     return path
+
+
+def real_place(path: Path) -> Path:
+    """``path`` without links, as far as it is there.
+
+    Raises:
+        ConfigError: a link on the way leads back to itself.
+    """
+    try:
+        path.resolve().stat()
+    except (OSError, RuntimeError) as error:  # Python says RuntimeError of a loop until 3.12, and OSError from then on
+        if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+            raise ConfigError(
+                f"the output must be a place that its links lead to, but those of {path} lead in a circle: "
+                "remove the link or choose another place"
+            ) from error
+    return path.resolve()
 
 
 def _check_place(folder: Path) -> None:

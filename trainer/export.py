@@ -12,7 +12,7 @@ from pathlib import Path
 
 from catalog import command_line
 from catalog.errors import ConfigError
-from catalog.outputs import check_output_folder
+from catalog.outputs import check_output_file
 from trainer.config import TOKENIZER
 
 
@@ -57,7 +57,7 @@ def _check(output: Path, *, half: bool) -> None:
     is_file = output.suffix == ".safetensors"
     if output.exists():
         raise ConfigError(f"the output must not exist yet, but {output} does: choose another name")
-    check_output_folder(output.parent)
+    check_output_file(output)  # a folder takes that place by the same rules
     if not is_file and output.suffix in (".ckpt", ".pt", ".pth", ".bin"):
         raise ConfigError(f"the output must be a folder or a .safetensors file, got {output}: pickles are not written")
     if half and not is_file:

@@ -18,6 +18,7 @@ from typing import Any
 from catalog.digests import canonical_json, file_digest
 from catalog.durable import TEMPORARY_SUFFIX, claim, publish_folder, sync_folder, write_file
 from catalog.errors import ConfigError
+from catalog.outputs import real_place
 from catalog.workspace import Workspace
 
 _NOTES, _FOLDER, _SETTINGS = "notes", "folder", "settings.sha256"
@@ -195,7 +196,7 @@ def refuse_existing(output: Path) -> None:
 
 def refuse_store(output: Path, workspace: Workspace) -> None:
     """Raises ConfigError if ``output`` is where the workspace keeps its own shards, or holds that place."""
-    wanted = output.resolve()
+    wanted = real_place(output)
     for kept in (workspace.data, workspace.catalog / "tables", workspace.catalog / "manifests"):
         place = kept.resolve()
         if wanted.is_relative_to(place) or place.is_relative_to(wanted):

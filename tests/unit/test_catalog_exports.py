@@ -473,8 +473,7 @@ def test_an_output_in_a_folder_of_somebody_else_is_named(home: Path, tmp_path: P
     before = ("setpriv", "--inh-caps=-dac_override", "--bounding-set=-dac_override") if os.geteuid() == 0 else ()
     for output in (tmp_path / "locked" / "out", tmp_path / "locked" / "deep" / "out"):
         message = one_sentence(home, output, before)
-        assert f"but {output} cannot be made (permission denied in {tmp_path / 'locked'}" in message
-        assert ".tmp" not in message and "name another folder with --output" in message
+        assert f"a folder that can be written, but {tmp_path / 'locked'} cannot: choose another" in message
 
 
 def test_the_command_says_what_it_did(

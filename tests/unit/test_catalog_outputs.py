@@ -58,6 +58,16 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             check_output(tmp_path / "closed" / "a.png", ".png", Workspace(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["loop.png", "loop.png/a.png", "absent/../loop.png/deep/a.png"])
+def test_links_that_lead_in_a_circle_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop.png").symlink_to(tmp_path / "back")
+    (tmp_path / "back").symlink_to(tmp_path / "loop.png")
+    with pytest.raises(ConfigError, match=f"those of {tmp_path / name} lead in a circle: remove the link"):
+        check_output(tmp_path / name, ".png", Workspace(tmp_path))
+    (tmp_path / "straight").symlink_to(tmp_path / "new")
+    assert check_output(tmp_path / "straight" / "a.png", ".png", Workspace(tmp_path)).name == "a.png"
+
+
 @pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1, 10**9])
 def test_threads_that_no_machine_has_are_refused(threads: int) -> None:
     with pytest.raises(ConfigError, match=f"threads must be 1 to {MAX_THREADS}. Got {threads}"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import catalog.commands
 import evaluation.commands
 import tasks.commands
 import trainer.edit
@@ -14,6 +15,7 @@ from catalog import command_line
 from catalog.command_line import Command
 
 COMMANDS: dict[str, tuple[Command, Sequence[str]]] = {
+    "export": (catalog.commands.main, ["export", "--format", "croissant", "--output"]),
     "unseen": (evaluation.commands.main, ["unseen", "--control", "oracle", "--output"]),
     "run": (evaluation.commands.main, ["run", "--control", "oracle", "--output"]),
     "curve": (evaluation.commands.main, ["align", "curve", "--run", "runs/x", "--output"]),
@@ -40,7 +42,7 @@ def test_a_file_above_the_output_is_named(
     assert blocker.read_text() == "mine" and not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("name", ["unseen", "run", "curve", "expand", "trainer", "trainer.edit of a split"])
+@pytest.mark.parametrize("name", ["export", "unseen", "run", "curve", "expand", "trainer", "trainer.edit of a split"])
 def test_a_file_in_the_place_of_the_output_folder_is_named(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -50,6 +52,21 @@ def test_a_file_in_the_place_of_the_output_folder_is_named(
     said = f"the output must be in a folder, but {tmp_path}/notes.txt is a file: choose another place"
     assert capsys.readouterr().err == f"error: {said}\n"
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("below", ["", "deep/there"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_link_to_itself_is_named(
+    name: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IEIW_HOME", str(tmp_path / "home"))
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    command, arguments = COMMANDS[name]
+    assert command_line.run(command, [*arguments, str(loop / below)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: the output must be a place that its links lead to, but those of {loop}")
+    assert list(tmp_path.iterdir()) == [loop]
 
 
 @pytest.mark.parametrize("file", ["out.png", "decoder.safetensors"])
