@@ -15,6 +15,7 @@ _SYSTEM_ERRORS = {
     errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
     errno.EFBIG: "a file would become too large for a limit of this system (ulimit -f): raise it and run again",
     errno.EACCES: "permission denied: make the folder writable or set IEIW_HOME to one that is",
+    errno.ENOENT: "no such file or folder: check the path or name another place",
     errno.ENOTDIR: "a file stands where a folder is needed: remove it or name another place",
     errno.EEXIST: "something else stands where this must be written: remove it or name another place",
     errno.EISDIR: "a folder stands where a file is needed: remove it or name another place",

@@ -188,8 +188,11 @@ def read_barred(path: Path) -> dict[str, int | None]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise MixError(f"there is no list of barred images at {path}: name another, or leave it out") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise MixError(f"the list of barred images {path} cannot be read ({error}): mend or remove it") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MixError(f"the list of barred images {path} cannot be read ({why}): mend it or name another") from error
     found: dict[str, int | None] = {}
     for number, line in enumerate(lines, start=1):
         words = line.partition("#")[0].lower().split()

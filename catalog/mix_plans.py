@@ -85,7 +85,8 @@ class MixPlan:
         """
         values = read_toml(path, MixError)
         fields = Fields(values, str(path), MixError)
-        barred = read_barred(path.parent / fields.text("barred")) if fields.has("barred") else {}
+        name = fields.optional_text("barred")
+        barred = {} if name is None else read_barred(path.parent / name)
         return cls.parse({key: value for key, value in values.items() if key != "barred"}, str(path), barred)
 
     @classmethod

@@ -114,6 +114,8 @@ def mix_digest(path: Path) -> str:
     Raises:
         MixError: no such file, or not Parquet.
     """
+    if path.is_dir():
+        raise MixError(f"a mix must be a file, but {path} is a folder: name the .parquet file of a mix")
     if not path.is_file():
         raise MixError(f"there is no mix at {path}: make one with `python -m catalog mix`")
     with path.open("rb") as file:

@@ -40,13 +40,12 @@ class Roots:
             ShardError: missing or malformed.
         """
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            folders = {name: path.parent / folder for name, folder in value.items()}
+            value = _read_folders(path)
         except FileNotFoundError as error:
             raise ShardError(f"no {path}: it says where images are; run a build, or write it by hand") from error
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ShardError(f"{path} must be a JSON object of folders by name ({error})") from error
-        return cls(folders)
+        except ValueError as error:
+            raise ShardError(f"{path} must be a JSON object of folders by name ({error}): mend or delete it") from error
+        return cls({name: path.parent / folder for name, folder in value.items()})
 
     def folder(self, root: str) -> Path:
         """The folder of a root."""
@@ -101,9 +100,9 @@ def share_roots(workspace: Workspace, names: Iterable[str], folder: Path) -> Non
 def _add_entries(path: Path, entries: Mapping[str, str], *, may_replace: bool) -> None:
     with claim(path) as descriptor:
         try:
-            known = {**json.loads(path.read_text(encoding="utf-8"))} if path.exists() else {}
+            known = _read_folders(path) if path.exists() else {}
             same = {name: (path.parent / known[name]).resolve() for name in entries.keys() & known.keys()}
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise ShardError(f"{path} must be a JSON object of folders by name ({error}): mend or delete it") from error
         for name, place in sorted(same.items()):
             if not may_replace and place != (path.parent / entries[name]).resolve():
@@ -115,6 +114,17 @@ def _add_entries(path: Path, entries: Mapping[str, str], *, may_replace: bool) -
         if merged != known:
             write_all(descriptor, json.dumps(merged, indent=2, sort_keys=True).encode() + b"\n")
             publish(descriptor, path)
+
+
+def _read_folders(path: Path) -> dict[str, str]:
+    """The file's folders by name. Raises ValueError, with what is wrong, for anything else."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(f"it is {value!r:.80}")
+    for name, folder in value.items():
+        if not isinstance(folder, str):
+            raise ValueError(f"the folder of {name!r} must be text. Got {folder!r:.80}")
+    return value
 
 
 def read_image_bytes(roots: Roots, image: Mapping[str, Any]) -> bytes:

@@ -38,14 +38,11 @@ class Fields:
 
     def text(self, key: str, default: str | None = None) -> str:
         """A text that is not empty; required unless there is a default."""
-        value: str = self._take(key, str, default)
-        if not value.strip() and value != default:
-            raise self.wrong(f"has an empty {key!r}: write something or leave it out")
-        return value
+        return self._text(key, default, may_lack=default is not None)
 
     def optional_text(self, key: str) -> str | None:
         """A text that is not empty, or None where the key is absent."""
-        return self.text(key) if self.has(key) else None
+        return self._text(key, None, may_lack=True) if self.has(key) else None
 
     def number(self, key: str) -> float:
         """A finite number."""
@@ -103,6 +100,12 @@ class Fields:
         if unknown:
             names, known = ", ".join(unknown), ", ".join(self._known)
             raise self.wrong(f"has unknown keys: {names}. Known ones: {known}; remove or rename them")
+
+    def _text(self, key: str, default: str | None, may_lack: bool) -> str:
+        value: str = self._take(key, str, default)
+        if not value.strip() and value != default:
+            raise self.wrong(f"has an empty {key!r}: write something{' or leave it out' if may_lack else ''}")
+        return value
 
     def _take(self, key: str, kind: type, default: Any) -> Any:
         if not self.has(key):

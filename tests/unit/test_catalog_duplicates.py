@@ -230,8 +230,10 @@ def test_lists_that_are_not_right_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "barred.txt").write_text("abc\n")
     with pytest.raises(MixError, match="line 1: a SHA-256 has 64"):
         read_barred(tmp_path / "barred.txt")
-    with pytest.raises(MixError, match="cannot be read"):
+    with pytest.raises(MixError, match=r"no list of barred images at .*absent.txt: name another, or leave it out$"):
         read_barred(tmp_path / "absent.txt")
+    with pytest.raises(MixError, match=r"images cannot be read \(Is a directory\): mend it or name another$"):
+        read_barred(tmp_path / "images")
 
 
 def test_near_features_are_all_pairs_above_the_cosine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,15 @@ def test_quotas_give_table_1_to_the_sample() -> None:
     }
 
 
+def test_only_a_text_that_may_lack_can_be_left_out() -> None:
+    for values, key, remedy in (
+        ({"name": " ", "source": [ONE]}, "name", "write something"),
+        ({"name": "a", "source": [ONE | {"dataset": ""}]}, "dataset", "write something or leave it out"),
+    ):
+        with pytest.raises(MixError, match=f"has an empty '{key}': {remedy}$"):
+            MixPlan.parse(values, "test.toml")
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [

@@ -11,8 +11,9 @@ import pytest
 
 from catalog import roots as module
 from catalog.digests import bytes_digest
-from catalog.errors import RowRejected
-from catalog.roots import Roots, read_image_bytes
+from catalog.errors import RowRejected, ShardError
+from catalog.roots import Roots, read_image_bytes, record_root
+from catalog.workspace import Workspace
 
 
 def place(folder: Path, name: str, offset: int, data: bytes) -> dict[str, Any]:
@@ -82,3 +83,22 @@ def test_open_files_do_not_travel(tmp_path: Path) -> None:
     read_image_bytes(roots, image)
     again = pickle.loads(pickle.dumps(roots))
     assert again == roots and read_image_bytes(again, image) == b"old"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"store": 5}', r"the folder of 'store' must be text. Got 5\): mend or delete it$"),
+        ('["store"]', r"\(it is \['store'\]\): mend or delete it$"),
+        ("{", r"\): mend or delete it$"),
+    ],
+)
+def test_a_file_of_roots_that_is_not_one_is_named(tmp_path: Path, content: str, words: str) -> None:
+    workspace = Workspace(tmp_path)
+    workspace.catalog.mkdir()
+    workspace.roots_path.write_text(content)
+    with pytest.raises(ShardError, match=f"{workspace.roots_path} must be a JSON object of folders by name .*{words}"):
+        Roots.read(workspace.roots_path)
+    with pytest.raises(ShardError, match=words):
+        record_root(workspace, "store", tmp_path)
+    assert workspace.roots_path.read_text() == content

@@ -80,6 +80,16 @@ def test_a_folder_in_the_place_of_the_output_file_is_named(
     assert f"must be a file, but {tmp_path / file} is a folder" in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_made_comes_with_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """Below /proc nothing can be made, though the system says that root may write there."""
+    arguments = ["expand", "deblurring", "--target", "1", "--output", "/proc/x/y"]
+    assert command_line.run(tasks.commands.main, arguments) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "/proc" in line and line.endswith(
+        ("no such file or folder: check the path or name another place (/proc/x)", "cannot: choose another")
+    )
+
+
 def test_whatever_the_system_says_of_a_file_above_is_put_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     def read(arguments: Sequence[str]) -> int:
         (Path(__file__) / "below").read_text()
