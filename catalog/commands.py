@@ -28,16 +28,25 @@ from pathlib import Path
 from catalog import export_command, mix_command, reports
 from catalog.cleaning import find_generated, remove_generated
 from catalog.counts import count_build
-from catalog.decisions import Decision, compare, decide, decision_name
+from catalog.decisions import Decision, compare, decide
 from catalog.duplicates import NEAR_BITS, as_dict, barred_photos, list_barred, read_barred, read_photos
 from catalog.errors import ConfigError, ShardError
 from catalog.explanation import explain
 from catalog.explanation_words import in_words
-from catalog.manifests import list_manifests, read_manifest
+from catalog.manifests import list_manifests
 from catalog.outputs import check_output
 from catalog.policies import Policy
-from catalog.policy_diff import diff_policies, find_policy
-from catalog.revocation import KINDS, Tombstone, trace, write_tombstone
+from catalog.policy_diff import diff_policies, find_decision, find_policy, find_replaced
+from catalog.revocation import (
+    KINDS,
+    Revocation,
+    Tombstone,
+    read_tombstones,
+    revoked_pairs,
+    tombstone_path,
+    trace,
+    write_tombstone,
+)
 from catalog.roots import parse_roots
 from catalog.verification import verify
 from catalog.waterfall import write_waterfall
@@ -82,15 +91,17 @@ def _clean(options: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
-    # The other decision is read first: it may have the name of the one to be made.
-    other = read_manifest(workspace, decision_name(options.build, options.against)) if options.against else None
+    # What is on record is read first: it may have the name of the decision to be made.
+    other = find_decision(workspace, options.build, options.against, options.threads) if options.against else None
     picture = options.picture and check_output(options.picture, ".png", workspace)
     policy = Policy.read(options.policy)
+    replaced = find_replaced(workspace, options.build, policy)
     decision = decide(workspace, options.build, policy, options.threads)
     if picture is not None:
         write_waterfall(decision, picture)
     if options.json:
-        _say(json.dumps(_decision_values(decision), indent=2))
+        values = _decision_values(decision) | {"replaced_policy": replaced and replaced.as_dict()}
+        _say(json.dumps(values, indent=2))
         return 0
     _say(f"Policy {policy.name} v{policy.version} on {options.build}: {policy.description}\n")
     _say(reports.waterfall(decision))
@@ -100,6 +111,8 @@ def _decide(options: argparse.Namespace, workspace: Workspace) -> int:
         _say("\n" + reports.changes(changes, *names))
     path = decision.manifest.paths(workspace, "verdicts")[0]
     _say(f"\nverdicts {'written to' if decision.made else 'already in'} {path}")
+    if replaced is not None:
+        _say(reports.replaced_policy(options.build, replaced, policy))
     return 0
 
 
@@ -110,7 +123,7 @@ def _diff(options: argparse.Namespace, workspace: Workspace) -> int:
         _say(json.dumps(diff.as_dict(), indent=2))
         return 0
     names = [f"{one.name} v{one.version}" for one in (first, second)]
-    _say(f"{options.build}: {diff.first.num_pairs} pairs\n")
+    _say(f"{options.build}: {reports.counted(diff.first.num_pairs, 'pair')}\n")
     moves = [[one or "accepted", two or "accepted", count] for (one, two), count in diff.moves.items() if one != two]
     _say(reports.text_table([names[0], names[1], "pairs"], moves))
     _say("\n" + reports.changes(diff.changes, *names))
@@ -149,16 +162,31 @@ def _explain(options: argparse.Namespace, workspace: Workspace) -> int:
 def _revoke(options: argparse.Namespace, workspace: Workspace) -> int:
     given = [(kind, value) for kind in KINDS for value in getattr(options, kind) or []]
     tombstones = [Tombstone(kind=kind, value=value, note=options.note) for kind, value in given]
+    on_record = [] if tombstones else read_tombstones(workspace)
+    if not tombstones and not on_record:
+        names = ", ".join(f"--{kind}" for kind in KINDS)
+        raise ConfigError(f"nothing is withdrawn yet, so revoke needs one of {names}: say what to withdraw")
     found = trace(workspace, tombstones or None)
     if not options.dry_run:
         for tombstone in tombstones:
             write_tombstone(workspace, tombstone)
-    _say(json.dumps(found.as_dict(), indent=2) if options.json else reports.revocation(found))
-    if tombstones and not options.json:
-        done = "nothing was recorded (--dry-run)" if options.dry_run else "recorded; decide and mix again"
-        none = "" if found.pairs else "\nno pair of any build bears these names yet: are they as `explain` shows them?"
-        _say(f"\n{len(tombstones)} withdrawals: {done}{none}")
+    if options.json:
+        _say(json.dumps(found.as_dict(), indent=2))
+        return 0
+    _say(reports.revocation(found))
+    done = "nothing was recorded (--dry-run)" if options.dry_run else "recorded; decide and mix again"
+    num = reports.counted(len(tombstones or on_record), "withdrawal")
+    _say(f"\n{num}: {done if tombstones else 'on record before'}")
+    if unmatched := _unmatched(workspace, tombstones or on_record, found):
+        files = {one: tombstone_path(workspace, one) for one in unmatched}
+        _say(reports.unmatched_withdrawals(files, recorded=not (tombstones and options.dry_run)))
     return 0
+
+
+def _unmatched(workspace: Workspace, tombstones: Sequence[Tombstone], found: Revocation) -> Sequence[Tombstone]:
+    if not found.pairs or len(tombstones) == 1:
+        return [] if found.pairs else tombstones
+    return [one for one in tombstones if not revoked_pairs(workspace, [one])]
 
 
 def _stats(options: argparse.Namespace, workspace: Workspace) -> int:
@@ -190,7 +218,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     decision = commands.add_parser("decide", parents=[policy, cores, plain], help="apply a policy to a build")
     decision.add_argument("--build", default=_BUILD, help="default: %(default)s")
-    decision.add_argument("--against", metavar="POLICY", help="a policy decided before: show what changes")
+    decision.add_argument("--against", metavar="POLICY", help="a policy file, or a policy decided before: what changes")
     decision.add_argument("--picture", type=Path, metavar="FILE", help="also draw the waterfall into this PNG file")
 
     diff = commands.add_parser("diff", parents=[engine, plain], help="which pairs a second policy treats otherwise")

@@ -23,7 +23,7 @@ from catalog.exports.licences import LicenceChoice
 from catalog.exports.pairs import PairOptions
 from catalog.outputs import check_output_folder
 from catalog.progress_line import ProgressLine
-from catalog.reports import text_table
+from catalog.reports import counted, text_table
 from catalog.schema import SPLITS
 from catalog.workspace import Workspace
 
@@ -99,7 +99,7 @@ def _report(summary: ExportSummary, as_json: bool) -> int:
     _say(text_table(["licence", "of the donor", "pairs"], rows))
     for reason, number in sorted(summary.left_out.items()):
         _say(f"left out, {reason}: {number} (left_out.jsonl names them)")
-    _say(f"\n{summary.num_pairs} pairs, {summary.num_bytes / 10**6:.1f} MB in {summary.output}")
+    _say(f"\n{counted(summary.num_pairs, 'pair')}, {summary.num_bytes / 10**6:.1f} MB in {summary.output}")
     return 0
 
 

@@ -15,6 +15,8 @@ from catalog.mixes import build_mix
 from catalog.outputs import check_output
 from catalog.parquet_streams import mix_digest
 from catalog.policies import Policy
+from catalog.policy_diff import find_replaced
+from catalog.reports import counted
 from catalog.run_batches import batch_of_mix
 from catalog.workspace import Workspace
 
@@ -47,6 +49,7 @@ def run_mix(options: argparse.Namespace, workspace: Workspace) -> int:
     builds = options.build or [_BUILD]
     before = mix_digest(output) if output.exists() else None
     runs = [run.folder.name for run in read_runs(workspace) if run.mix_sha256 == before] if before else []
+    others = [(build, other) for build in builds if (other := find_replaced(workspace, build, policy)) is not None]
     summary = build_mix(workspace, builds, policy, plan, output, options.threads, options.memory_limit)
     replaced = runs if before != mix_digest(output) else []
     if options.json:
@@ -55,7 +58,10 @@ def run_mix(options: argparse.Namespace, workspace: Workspace) -> int:
     _say(f"Mix {plan.name} of {', '.join(builds)}, policy {policy.name} v{policy.version}, seed {plan.seed}\n")
     _say(reports.mix_table(summary))
     _say("\n" + reports.table_1(summary))
-    _say(f"\n{summary.num_train} training samples, {summary.num_val} val and {summary.num_test} test rows in {output}")
+    train, test = counted(summary.num_train, "training sample"), counted(summary.num_test, "test row")
+    _say(f"\n{train}, {summary.num_val} val and {test} in {output}")
+    for build, other in others:
+        _say(reports.replaced_policy(build, other, policy))
     if replaced:
         _say(
             f"replaced the mix that {', '.join(replaced)} trained on: to resume, make it again from the same build, "

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from catalog.decisions import Changes, Decision, compare, decide, decision_name
-from catalog.errors import PolicyError
-from catalog.manifests import list_manifests, read_manifest
+from catalog.errors import PolicyError, ShardError
+from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.policies import Policy
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.schema import VERDICTS
@@ -46,9 +46,8 @@ def find_policy(workspace: Workspace, build: str, name: str) -> Policy:
     Raises:
         PolicyError: neither is there, or the file is malformed.
     """
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
-        return Policy.read(path)
+    if _is_file(name):
+        return Policy.read(Path(name))
     decided = decision_name(build, name)
     if decided not in list_manifests(workspace):
         raise PolicyError(
@@ -56,6 +55,35 @@ def find_policy(workspace: Workspace, build: str, name: str) -> Policy:
             "file, or run `python -m catalog decide` first"
         )
     return Policy.from_dict(read_manifest(workspace, decided).parameters["policy"])
+
+
+def find_decision(workspace: Workspace, build: str, name: str, threads: int | None = None) -> Manifest:
+    """What the policy of a file decides, or the decision on record of a policy of that name. None on record changes.
+
+    Raises:
+        PolicyError: neither is there, or the file is malformed.
+        ShardError: no such build, or a torn shard.
+    """
+    policy = find_policy(workspace, build, name)
+    if _is_file(name):
+        return decide(workspace, build, policy, threads, on_record=False).manifest
+    return read_manifest(workspace, decision_name(build, name))
+
+
+def find_replaced(workspace: Workspace, build: str, policy: Policy) -> Policy | None:
+    """The policy of the decision on record that deciding now would replace; None: no other conditions or scorers.
+
+    A decision's name is the build's and the policy's, without its version.
+    """
+    name = decision_name(build, policy.name)
+    if name not in list_manifests(workspace):
+        return None
+    try:
+        found = Policy.from_dict(read_manifest(workspace, name).parameters["policy"])
+    except ShardError:  # of another version of the schema: it cannot be read any more
+        return None
+    same = (found.conditions, dict(found.scorers)) == (policy.conditions, dict(policy.scorers))
+    return None if same else found
 
 
 def diff_policies(
@@ -84,3 +112,7 @@ def diff_policies(
         changes=compare(workspace, *manifests),
         moves={(row["first"], row["second"]): row["num_pairs"] for row in rows},
     )
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).suffix == ".toml" or Path(name).is_file()

@@ -1,13 +1,15 @@
 """What commands print: plain tables that read the same on a terminal, in a log and in a file."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from catalog.command_line import printable
 from catalog.counts import BuildCounts
 from catalog.decisions import Changes, Decision
 from catalog.mixes import MixSummary
-from catalog.revocation import Revocation
+from catalog.policies import Policy
+from catalog.revocation import Revocation, Tombstone
 from catalog.verification import Verification
 
 _BAR = 30  # characters of a full bar
@@ -39,6 +41,12 @@ def text_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(headers), line(["-" * width for width in widths]), *map(line, cells)])
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 pair", "0 pairs", "2 mixes"."""
+    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def waterfall(decision: Decision) -> str:
     """The survival waterfall: what each reason and condition removes, down to the accepted pairs."""
     total = max(1, decision.num_pairs)
@@ -64,6 +72,15 @@ def changes(found: Changes, first: str, second: str) -> str:
         if len(ids) > _NUM_NAMED:
             lines.append(f"  and {len(ids) - _NUM_NAMED} more")
     return "\n".join(lines)
+
+
+def replaced_policy(build: str, replaced: Policy, policy: Policy) -> str:
+    """What happened to the decision on record of a policy of the same name and other conditions."""
+    what = "scorers" if replaced.conditions == policy.conditions else "conditions"
+    return (
+        f"replaced the decision of policy {replaced.name} v{replaced.version} on {build}, made with other {what}: to "
+        "keep both, give one of the two policies another name, as all versions of a name share one decision"
+    )
 
 
 def mix_table(summary: MixSummary) -> str:
@@ -108,10 +125,10 @@ def build_counts(counts: BuildCounts) -> str:
 
 def revocation(found: Revocation) -> str:
     """What withdrawals reach."""
-    lines = [f"{len(found.pairs)} pairs", *(f"  {pair_id}" for pair_id in found.pairs[:_NUM_NAMED])]
+    lines = [counted(len(found.pairs), "pair"), *(f"  {pair_id}" for pair_id in found.pairs[:_NUM_NAMED])]
     if len(found.pairs) > _NUM_NAMED:
         lines.append(f"  and {len(found.pairs) - _NUM_NAMED} more: --json names all")
-    lines += [f"mix {name}: {num_draws} draws" for name, num_draws in found.mixes.items()]
+    lines += [f"mix {name}: {counted(num_draws, 'draw')}" for name, num_draws in found.mixes.items()]
     for one in found.checkpoints:
         ranges = ", ".join(f"{first}:{last}" for first, last in one.steps[:_NUM_NAMED])
         more = f" and {len(one.steps) - _NUM_NAMED} more ranges" if len(one.steps) > _NUM_NAMED else ""
@@ -121,9 +138,18 @@ def revocation(found: Revocation) -> str:
     return "\n".join(lines)
 
 
+def unmatched_withdrawals(files: Mapping[Tombstone, Path], recorded: bool) -> str:
+    """That withdrawals reach nothing yet, and how to lift those that were recorded."""
+    lines = ["no pair of any build bears these names yet: are they as `explain` shows them?"]
+    if recorded:
+        lines.append("they are kept for what is built later; to lift one, delete its file, then decide and mix again:")
+    lines += [f"  {one.kind} {one.value}" + (f": {path}" if recorded else "") for one, path in files.items()]
+    return printable("\n".join(lines))
+
+
 def duplicates(found: Mapping[str, Any]) -> str:
     """Photos that occur twice, and those that are barred from training."""
-    lines = [f"{found['num_photos']} photos, {len(found['unread'])} could not be read"]
+    lines = [f"{counted(found['num_photos'], 'photo')}, {len(found['unread'])} could not be read"]
     lines += [f"  {digest[:12]}: {printable(why)}" for digest, why in found["unread"].items()]
     for kind in ("exact", "near"):
         lines.append(f"{kind} duplicates: {len(found[kind])}")
@@ -137,11 +163,12 @@ def verification(found: Verification, deep: bool) -> str:
     """What was checked, what is wrong, what lies around."""
     lines = [f"problem: {sentence}" for sentence in found.problems]
     lines += [f"note: {sentence}" for sentence in found.notes]
-    images = "images read" if deep else "images in place"
-    lines.append(
-        f"{found.num_manifests} manifests, {found.num_shards} shards, {found.num_rows} rows, "
-        f"{found.num_images} {images}, {found.num_mixes} mixes: {len(found.problems) or 'no'} problems"
-    )
+    numbers = {"manifest": found.num_manifests, "shard": found.num_shards, "row": found.num_rows}
+    checked = [counted(number, noun) for noun, number in numbers.items()]
+    checked.append(f"{counted(found.num_images, 'image')} {'read' if deep else 'in place'}")
+    checked.append(counted(found.num_mixes, "mix"))
+    problems = counted(len(found.problems), "problem") if found.problems else "no problems"
+    lines.append(f"{', '.join(checked)}: {problems}")
     return "\n".join(lines)
 
 

@@ -79,12 +79,17 @@ class Revocation:
 
 def write_tombstone(workspace: Workspace, tombstone: Tombstone) -> Path:
     """Record a withdrawal, once; returns its file."""
-    value = {"kind": tombstone.kind, "value": tombstone.value}
-    path = _folder(workspace) / f"{value_digest(value)[:32]}.parquet"
+    path = tombstone_path(workspace, tombstone)
     if not path.exists():
         batch = pa.RecordBatch.from_pylist([asdict(tombstone)], schema=TOMBSTONES)
         write_stream(path, "tombstones", TOMBSTONES, [batch], {"num_rows": 1, "num_usable": 1}, 1)
     return path
+
+
+def tombstone_path(workspace: Workspace, tombstone: Tombstone) -> Path:
+    """The file that holds a withdrawal, by kind and value; without it the next decision knows nothing of it."""
+    value = {"kind": tombstone.kind, "value": tombstone.value}
+    return _folder(workspace) / f"{value_digest(value)[:32]}.parquet"
 
 
 def read_tombstones(workspace: Workspace) -> list[Tombstone]:

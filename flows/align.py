@@ -27,6 +27,7 @@ from catalog.alignment_sets import AlignmentSet
 from catalog.chosen_pairs import ChosenPairs, choices_of
 from catalog.chosen_pairs import choose as choose_pairs
 from catalog.errors import CheckpointError, UserError
+from catalog.reports import counted
 from catalog.workspace import Workspace
 from evaluation.benchmarks import benchmark_mix, find_benchmark
 from evaluation.cases import HeldOutRow
@@ -105,7 +106,8 @@ def align(
         publish_alignment(folder)
     except (ChildFailed, UserError) as error:
         return Failed(message=str(error))
-    return Completed(message=f"{chosen.num_pairs} chosen pairs trained {epochs:.3g} epochs; report in {folder}")
+    pairs = counted(chosen.num_pairs, "chosen pair")
+    return Completed(message=f"{pairs} trained {epochs:.3g} epochs; report in {folder}")
 
 
 def _sample(workspace: Workspace, steps: AlignmentPlan, name: str, mix: Path, first: Path) -> None:

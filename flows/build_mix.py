@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
@@ -25,6 +26,8 @@ from catalog.mixes import MixSummary
 from catalog.mixes import build_mix as write_mix
 from catalog.outputs import check_output
 from catalog.policies import Policy
+from catalog.policy_diff import find_replaced
+from catalog.reports import counted, replaced_policy
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_decision, publish_mix
 from flows.timing import timed, timed_mix
@@ -33,10 +36,13 @@ from flows.timing import timed, timed_mix
 @task(task_run_name="decide {build}", persist_result=False, cache_policy=NO_CACHE)
 def decide(build: str, policy_file: str) -> Decision:
     """One verdict per pair of a build."""
-    workspace = Workspace.default()
+    workspace, policy = Workspace.default(), Policy.read(Path(policy_file))
+    replaced = find_replaced(workspace, build, policy)
     with timed(workspace, "decide") as work:
-        decision = decide_build(workspace, build, Policy.read(Path(policy_file)))
+        decision = decide_build(workspace, build, policy)
         work.made = decision.made
+    if replaced is not None:
+        get_run_logger().warning(replaced_policy(build, replaced, policy))
     return decision
 
 
@@ -60,13 +66,15 @@ def build_mix(
     output: Annotated[str, Field(description="The plan, below the workspace.")] = "catalog/mix.parquet",
 ) -> State[Any]:
     """Decide over each build, then draw the mix from the accepted pairs."""
-    names = builds or ["build-ieiw"]
+    names, workspace = builds or ["build-ieiw"], Workspace.default()
     try:
+        check_output(workspace.home / output, ".parquet", workspace)
         for name in names:
             publish_decision(decide(name, policy))
         summary = mix(names, policy, plan, output)
         publish_mix(summary)
     except UserError as error:
         return Failed(message=str(error))
-    rows = summary.num_train + summary.num_val + summary.num_test
-    return Completed(message=f"{rows} rows in {output} ({summary.num_train} train, {summary.num_val} val)")
+    numbers = {"train": summary.num_train, "val": summary.num_val, "test": summary.num_test}
+    parts = ", ".join(f"{number} {split}" for split, number in numbers.items())
+    return Completed(message=f"{counted(sum(numbers.values()), 'row')} in {output} ({parts})")

@@ -13,10 +13,10 @@ import pytest
 from catalog.command_line import run
 from catalog.commands import main
 from catalog.counts import rows_of_steps
-from catalog.manifests import Manifest, read_manifest, write_manifest
+from catalog.manifests import Manifest, list_manifests, read_manifest, write_manifest
 from catalog.masks import encode_mask
 from catalog.parquet_streams import mix_digest
-from catalog.reports import text_table
+from catalog.reports import counted, text_table
 from catalog.revocation import Tombstone, write_tombstone
 from catalog.roots import record_root
 from catalog.store import ShardWriter, shard_key, write_shard
@@ -150,6 +150,37 @@ def test_decide_prints_the_waterfall_and_what_changes(home: Workspace, capsys: p
     assert "accepted by test v4 only: 1 (gap 1)\n  sample/1/removal" in out
     _, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--json")
     assert json.loads(out)["thresholds"] == {"low": 4.0, "gap": 0.1}
+
+
+def test_decide_compares_with_a_policy_file_and_puts_only_its_own_on_record(
+    home: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home.home / "second.toml").write_text(POLICY.replace('"test"', '"second"').replace("0.5", "0.1"))
+    files = ("--policy", home.home / "policy.toml", "--against", home.home / "second.toml")
+    status, out, _ = call(capsys, "decide", *files)
+    assert status == 0 and "accepted by test v3 only: 1 (gap 1)\n  sample/1/removal" in out
+    assert [name for name in list_manifests(home) if "." in name] == ["build-ieiw.test"]
+
+
+def test_decide_and_mix_say_what_they_replace(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    def said(text: str, command: str = "decide") -> str:
+        (home.home / "policy.toml").write_text(text)
+        weights = ("--weights", home.home / "mix.toml") if command == "mix" else ()
+        _, out, _ = call(capsys, command, "--policy", home.home / "policy.toml", *weights)
+        return out.partition("replaced ")[2].partition(":")[0]
+
+    assert said(POLICY) == said(POLICY) == said(POLICY.replace("version = 3", "version = 4")) == ""
+    assert said(POLICY.replace('"test"', '"second"').replace("0.5", "0.1")) == ""  # another name keeps both
+    old = "the decision of policy test v4 on build-ieiw, made with other "
+    assert said(POLICY.replace("0.5", "0.1")) == f"{old}conditions"
+    scorers = POLICY.replace("0.5", "0.1") + '[scorers]\naesthetic_scorer = ["embedded"]\n'
+    assert said(scorers) == old.replace("v4", "v3") + "scorers"
+    assert said(POLICY, "mix") == old.replace("v4", "v3") + "conditions"
+    (home.home / "policy.toml").write_text(POLICY.replace("4.0", "3.0"))
+    _, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--json")
+    assert json.loads(out)["replaced_policy"]["conditions"][0]["minimum"] == 4.0
+    _, out, _ = call(capsys, "decide", "--policy", home.home / "policy.toml", "--json")
+    assert json.loads(out)["replaced_policy"] is None
 
 
 def test_explain_tells_everything_in_words(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,7 +364,12 @@ def test_plan_takes_the_batch_of_the_runs(home: Workspace, capsys: pytest.Captur
         (["mix", "--build", "other"], "no build named 'other'"),
         (["mix", "--threads", "0"], "threads must be 1 to 1024"),
         (["decide", "--policy", "absent.toml"], "no file absent.toml"),
-        (["decide", "--against", "nobody"], "no build named 'build-ieiw.nobody'"),
+        (["plan", "--steps", "0:1", "--mix", "."], "a mix must be a file, but . is a folder: name"),
+        (["decide", "--against", "nobody"], "'nobody' must be a policy file or the name of a policy decided on"),
+        (["decide", "--against", "policies/no"], "'policies/no' must be a policy file or the name of a policy"),
+        (["decide", "--against", "absent.toml"], "no file absent.toml: give the path of a TOML file"),
+        (["revoke"], "revoke needs one of --image, --patch, --licence, --backend: say what to withdraw"),
+        (["revoke", "--note", "asked"], "revoke needs one of"),
         (["stats", "--build", "Other"], "lower-case"),
         (["verify", "--build", "other"], "no build named 'other'"),
         (["explain", "x", "--build", "other"], "no build named 'other'"),
@@ -378,6 +414,11 @@ def test_tables_align_numbers_right_and_words_left() -> None:
         "none        -",
     ]
     assert text_table(["name"], []).splitlines() == ["name", "----"]
+
+
+def test_one_thing_is_no_plural() -> None:
+    assert [counted(number, "pair") for number in (0, 1, 2)] == ["0 pairs", "1 pair", "2 pairs"]
+    assert [counted(number, "mix") for number in (0, 1, 2)] == ["0 mixes", "1 mix", "2 mixes"]
 
 
 def test_the_decision_can_be_read_back(home: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Withdrawals against a naive walk over a random lineage, and against every step that training took."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -230,8 +231,31 @@ def test_the_command_lists_and_records(
     assert len(json.loads(capsys.readouterr().out)["pairs"]) == 12
     assert len(revoked_pairs(workspace)) == 12
     assert run(main, ["revoke"]) == 0  # what is on record
-    assert capsys.readouterr().out.startswith("12 pairs")
+    out = capsys.readouterr().out
+    assert out.startswith("12 pairs") and out.endswith("\n1 withdrawal: on record before\n")
     assert run(main, ["revoke", "--licence", "CCO", "--dry-run"]) == 0
-    assert "no pair of any build bears these names yet" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no pair of any build bears these names yet" in out and out.endswith("\n  licence CCO\n")
     assert run(main, ["revoke", "--image", "photo.jpg"]) == 2
     assert "SHA-256" in capsys.readouterr().err
+
+
+def test_a_withdrawal_that_reaches_nothing_says_how_it_is_lifted(
+    workspace: Workspace,
+    make_build: Any,
+    make_pair: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(workspace.home))
+    make_build(workspace, [make_pair("p0", licence="CC0")])
+    for more, listed in (([], 1), (["--licence", "CC0"], 1), (["--licence", "none"], 2)):
+        assert run(main, ["revoke", "--licence", "nope", *more]) == 0
+        out = capsys.readouterr().out
+        assert "no pair of any build bears these names yet" in out and "to lift one, delete its file" in out
+        files = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("  licence ")]
+        assert len(files) == listed
+    make_build(workspace, [make_pair("p0", licence="CC0"), make_pair("p1", licence="nope")])
+    assert revoked_pairs(workspace) == ["p0", "p1"]
+    Path(files[0]).unlink()
+    assert revoked_pairs(workspace) == ["p0"]

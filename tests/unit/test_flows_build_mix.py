@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from catalog.errors import ConfigError
 from catalog.ledger import read_entries
 from catalog.parquet_streams import mix_digest
 from catalog.workspace import Workspace
-from flows.build_mix import decide, mix
+from flows import build_mix as flow_module
+from flows.build_mix import build_mix, decide, mix
 
 POLICIES = Path(__file__).resolve().parents[2] / "infra" / "policies"
 PLAN = """name = "all"
@@ -18,6 +20,14 @@ seed = {seed}
 [[source]]
 name = "all"
 weight = 1.0
+"""
+POLICY = """name = "mine"
+version = 1
+[[condition]]
+name = "low"
+score = "target_aesthetic"
+minimum = 4.0
+edit_types = ["{edit_type}"]
 """
 
 
@@ -60,3 +70,34 @@ def test_a_mix_takes_the_place_of_nothing_else(build: Workspace, monkeypatch: py
     with pytest.raises(ConfigError, match=r"notes\.txt is a file"):
         mix.fn(*given, "notes.txt/mix.parquet")
     assert (build.home / "notes.txt").read_text() == "mine"
+
+
+def test_the_output_is_checked_before_anything_is_decided(build: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IEIW_HOME", str(build.home))
+    monkeypatch.setattr(flow_module, "decide", lambda *_: pytest.fail("decided first"))
+    (build.home / "notes.txt").write_text("mine")
+    state = build_mix.fn(output="notes.txt/mix.parquet")
+    assert state.is_failed() and f"{build.home}/notes.txt is a file" in state.message
+
+
+def test_all_rows_of_a_mix_are_told(build: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IEIW_HOME", str(build.home))
+    counts = SimpleNamespace(num_train=730, num_val=178, num_test=107)
+    for name in ("decide", "publish_decision", "publish_mix"):
+        monkeypatch.setattr(flow_module, name, lambda *_: None)
+    monkeypatch.setattr(flow_module, "mix", lambda *_: counts)
+    said = build_mix.fn(output="mix.parquet").message
+    assert said == "1015 rows in mix.parquet (730 train, 178 val, 107 test)"
+
+
+def test_a_decision_that_takes_the_place_of_another_is_logged(
+    build: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IEIW_HOME", str(build.home))
+    said: list[str] = []
+    monkeypatch.setattr(flow_module, "get_run_logger", lambda: SimpleNamespace(warning=said.append))
+    policy = tmp_path / "policy.toml"
+    for edit_type in ("object_addition", "object_addition", "style"):
+        policy.write_text(POLICY.format(edit_type=edit_type))
+        decide.fn("build-ieiw", str(policy))
+    assert len(said) == 1 and said[0].startswith("replaced the decision of policy mine v1 on build-ieiw, ")
