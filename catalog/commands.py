@@ -174,7 +174,8 @@ def _revoke(options: argparse.Namespace, workspace: Workspace) -> int:
         _say(json.dumps(found.as_dict(), indent=2))
         return 0
     _say(reports.revocation(found))
-    done = "nothing was recorded (--dry-run)" if options.dry_run else "recorded; decide and mix again"
+    recorded = "recorded; decide and mix again" if found.pairs else "recorded"
+    done = "nothing was recorded (--dry-run)" if options.dry_run else recorded
     num = reports.counted(len(tombstones or on_record), "withdrawal")
     _say(f"\n{num}: {done if tombstones else 'on record before'}")
     if unmatched := _unmatched(workspace, tombstones or on_record, found):

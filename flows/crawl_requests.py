@@ -25,6 +25,7 @@ from pydantic import Field
 from catalog.command_line import explain_system_error
 from catalog.errors import ConfigError, UserError
 from catalog.manifests import Manifest, list_manifests, read_manifest
+from catalog.reports import counted
 from catalog.store import Shard
 from catalog.workspace import Workspace
 from flows.run_artifacts import publish_crawl
@@ -102,7 +103,7 @@ def run_crawl(workspace: Workspace, crawl: CrawlRequest, workers: int) -> tuple[
     counts = collection.counts
     total = sum(outcomes.values())
     asked = f"{counts['fetched']} addresses fetched, {counts['archived']} known before, {counts['local']} local files"
-    return manifest, f"{outcomes.get('pair', 0)} pairs of {total} rows; {asked}"
+    return manifest, f"{counted(outcomes.get('pair', 0), 'pair')} of {counted(total, 'row')}; {asked}"
 
 
 def join_requests(

@@ -78,7 +78,7 @@ def test_photo_requests_are_crawled_and_join_a_build(tmp_path):
     assert [kind for kind, _ in states] == ["COMPLETED", "FAILED", "COMPLETED", "COMPLETED", "FAILED"], done.stderr[
         -3000:
     ]
-    assert states[0][1].startswith("1 pairs of 2 rows; 0 addresses fetched")
+    assert states[0][1].startswith("1 pair of 2 rows; 0 addresses fetched")
     assert states[1][1].startswith("no list of photo requests at nowhere.jsonl")
     assert states[4][1] == "'crawl-requests' is the name of a crawl: give this build another one"
     workspace = Workspace(tmp_path / "home")

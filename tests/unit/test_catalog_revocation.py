@@ -255,6 +255,7 @@ def test_a_withdrawal_that_reaches_nothing_says_how_it_is_lifted(
         assert "no pair of any build bears these names yet" in out and "to lift one, delete its file" in out
         files = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("  licence ")]
         assert len(files) == listed
+        assert ("recorded; decide and mix again" in out) == ("CC0" in more)
     make_build(workspace, [make_pair("p0", licence="CC0"), make_pair("p1", licence="nope")])
     assert revoked_pairs(workspace) == ["p0", "p1"]
     Path(files[0]).unlink()
