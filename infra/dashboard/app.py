@@ -44,5 +44,7 @@ if name in _PAGES and chosen is not _PAGES[name]:
     st.switch_page(_PAGES[name], query_params=wanted)
 st.query_params.pop(PAGE, None)
 if name is not None and name not in _PAGES:
-    tell("There is no such page.", f"/{name[:80]}: the menu names the pages; this is Data.", kind="warning")
+    first, *others = (page.title for page in _PAGES.values())  # the menu may be folded behind a button
+    text = f"/{name[:80]}: this is {first}; the others are {', '.join(others)}."
+    tell("There is no such page.", text, kind="warning")
 chosen.run()

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import streamlit as st
 from starlette.middleware import Middleware
 from starlette.responses import RedirectResponse
+from streamlit.file_util import get_static_dir
 from streamlit.starlette import App
 
 PAGES = ("data", "mix", "training", "evaluation", "choose", "confirm", "runs")
@@ -20,8 +21,11 @@ _SCRIPT = Path(__file__).parent / "app.py"
 PAGE = "open"
 """Of the address ``/?open=mix``, as which ``/mix`` is opened: loaded there, Streamlit's browser code would look for its
 server below ``/mix`` first, which is an error in the console. `app` goes on to the page itself."""
-_NO_PAGE = re.compile(r"/(?!(?:_stcore|app|component|media|static)(?:/|$))[^/.\\][^.\\]*")
-"""What Streamlit itself would answer with its first page and two errors in the console: neither its own nor a file."""
+_OWN = re.compile(r"/(?:_stcore|app/static|component|media)/.*", re.DOTALL)
+"""What Streamlit answers itself, beside `_FILES`. To all else it gives its first page, whose code then complains."""
+_STATIC = Path(get_static_dir())
+_FILES = frozenset(f"/{path.relative_to(_STATIC).as_posix()}" for path in _STATIC.rglob("*") if path.is_file()) | {"/"}
+"""Its browser code: /, /index.html, /favicon.png, ..."""
 
 _HEADERS = {
     # Nothing is fetched from or sent to anywhere else, whatever a caption or file name holds.
@@ -76,9 +80,9 @@ class Fence:
             rest = scope["query_string"].decode("latin-1")
             return f"/?{PAGE}={page}" + (f"&{rest}" if rest else "")
         wants_page = any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
-        if wants_page and scope["method"] == "GET" and _NO_PAGE.fullmatch(scope["path"]):
-            return f"/?{PAGE}={quote(scope['path'].strip('/'), safe='')}"
-        return None
+        if not wants_page or scope["method"] != "GET" or scope["path"] in _FILES or _OWN.match(scope["path"]):
+            return None
+        return f"/?{PAGE}={quote(scope['path'].strip('/'), safe='')}"
 
 
 def tell_visitor(error: Exception) -> bool:

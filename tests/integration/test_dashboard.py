@@ -104,12 +104,12 @@ def test_every_page_shows_its_tables_at_both_widths(site, open_page):
     assert outside(page)  # it would have been seen
 
 
-@pytest.mark.parametrize("address", ["nope", "data/more", "%3Cimg%20src%3Dx%20onerror%3Dhit()%3E"])
+@pytest.mark.parametrize("address", ["nope", "data/more", "mix.html", "data/v1.2", "%3Cimg%20src%3Dx%20onerror%3Dhit()%3E"])
 def test_an_address_that_is_no_pages_says_so(site, open_page, address):
     _, url = site
     page = open_page(f"{url}/{address}?view=browse")
     see(page, "There is no such page.")
-    see(page, f"/{urllib.parse.unquote(address)}: the menu names the pages")
+    see(page, f"/{urllib.parse.unquote(address)}: this is Data; the others are Mix, Training, Evaluation, Choose")
     see(page, "Survival")
     assert page.evaluate("window.hit") is None
     page.goto(f"{url}/mix")

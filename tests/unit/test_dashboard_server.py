@@ -50,13 +50,28 @@ def test_the_usual_port_where_it_is_free(monkeypatch: pytest.MonkeyPatch) -> Non
         ("/nope", "text/html,*/*", "/?open=nope"),
         ("/nope/more & more", "text/html", "/?open=nope%2Fmore%20%26%20more"),
         ("/medium", "text/html", "/?open=medium"),
+        ("/mix.html", "text/html", "/?open=mix.html"),
+        ("/a.b", "text/html", "/?open=a.b"),
+        ("/data/v1.2", "text/html", "/?open=data%2Fv1.2"),
+        ("/v1.2/data", "text/html", "/?open=v1.2%2Fdata"),
+        ("/..", "text/html", "/?open=.."),
+        ("/data/index.html", "text/html", "/?open=data%2Findex.html"),
+        ("/data/_stcore/health", "text/html", "/?open=data%2F_stcore%2Fhealth"),
+        ("/static/nope.js", "text/html", "/?open=static%2Fnope.js"),
+        ("/media", "text/html", "/?open=media"),  # a file of it would have a name
+        ("//example.org", "text/html", "/?open=example.org"),  # here, not there
+        ("/\\example", "text/html", "/?open=%5Cexample"),
+        ("/a\nb", "text/html", "/?open=a%0Ab"),
         ("/nope", "*/*", None),  # no person asks so
+        ("/a.b", "*/*", None),
         ("/", "text/html", None),
         ("/index.html", "text/html", None),
-        ("/media/0a", "text/html", None),  # a click on a download
+        ("/favicon.png", "text/html", None),
+        ("/manifest.json", "text/html", None),
+        ("/media/0a.png", "text/html", None),  # a click on a download
+        ("/app/static/a.pdf", "text/html", None),
+        ("/component/a.b/index.html", "text/html", None),
         ("/_stcore/health", "text/html", None),
-        ("//example.org", "text/html", None),
-        ("/\\example", "text/html", None),
     ],
 )
 def test_where_addresses_lead(path: str, accept: str, place: str | None) -> None:
