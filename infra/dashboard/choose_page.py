@@ -67,7 +67,8 @@ def show() -> None:
     progress = find_progress(alignment, name)
     st.progress(progress.num_done / max(1, progress.num_items), f"{progress.num_done} of {progress.num_items} answered")
     if progress.num_stale:
-        st.caption(f"{progress.num_stale} answers are about pictures that the set no longer has: they do not count.")
+        answers = "answer is" if progress.num_stale == 1 else "answers are"
+        st.caption(f"{progress.num_stale} {answers} about pictures that the set no longer has, and not counted.")
     item_id = _which(alignment, progress.open_items)
     if item_id is None:
         _show_end(alignment)
@@ -123,7 +124,7 @@ def _show_item(alignment: AlignmentSet, item: Item, name: str, progress: Progres
         revised = before is not None and following is None  # then the answers are being looked through
         _record(alignment, item.item_id, name, picked, next(iter(places[place + 1 :]), None) if revised else following)
 
-    # Picks that are not saved yet are one person's, of these pictures: whoever comes next starts without them.
+    # Picks that are not saved yet are one person's, of these pictures, and kept for that one under this name alone.
     key = f"choices-{value_digest([alignment.name, item.item_id, item.shown_digest, name])[:32]}"
     choices(source, shown, aspect, MAX_PICKS, chosen, before is not None, key, keep)
     if "choice_error" in st.session_state:

@@ -35,6 +35,7 @@ _HTML = {
         "↔ scroll sideways for all columns</div>"
     ),
     "facts": '<div class="facts"></div>',
+    "leave": "<div></div>",
 }
 _SHARED = {"gallery": "arrow_keys.js", "choices": "arrow_keys.js"}
 """Scripts that stand before a component's own: Streamlit takes one text, which can import no file."""
@@ -206,6 +207,16 @@ def facts(items: Sequence[tuple[str, str, str]], key: str) -> None:
     """Key figures: name, value, note."""
     tiles = [{"name": name, "value": value, "note": note} for name, value, note in items]
     _component("facts")(key=key, data={"items": tiles})
+
+
+def leave_on_enter(label: str, key: str) -> None:
+    """Let Enter end the typing in a field, so that the next keys answer.
+
+    Args:
+        label: of the field.
+        key: unique on the page.
+    """
+    _component("leave")(key=key, data={"label": label})
 
 
 def _mount(name: str, key: str, data: Mapping[str, Any], event: str, told: Callable[[Any], None] | None) -> None:

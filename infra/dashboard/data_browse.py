@@ -16,6 +16,8 @@ from infra.dashboard.questions import Question, Rows, View
 ACCEPTED = "accepted"
 _ANY, _REJECTED = "any", "rejected"
 _PAGE = 20
+_MAX_WORDS, _MAX_PASTED = 200, 10_000
+"""Letters that are looked for, and that the field takes: what is longer it drops in silence."""
 _ORDERS = {
     "chance": ("by chance, always the same", "v.pair_key"),
     "near": ("nearest to the threshold first", "abs(v.value - v.threshold), v.pair_key"),
@@ -145,7 +147,12 @@ def _choose_filter(decided: Decided) -> Filter:
     with columns[0]:
         fate = choose("What became of them", options, "fate", names=lambda name: name.replace("_", " "))
     with columns[1]:
-        words = st.text_input("Words in instruction, phrase or id", key="words", bind="query-params", max_chars=200)
+        words = st.text_input(
+            "Words in instruction, phrase or id", key="words", bind="query-params", max_chars=_MAX_PASTED
+        )
+        words = words.strip()
+        if len(words) > _MAX_WORDS:
+            st.caption(f"Looked for are the first {_MAX_WORDS} letters, of {len(words):,}: shorten it.")
     with columns[2]:
         choose("Order", list(_ORDERS), "order", names=lambda name: _ORDERS[name][0])
     picked = []
@@ -154,7 +161,7 @@ def _choose_filter(decided: Decided) -> Filter:
             value = choose(column.replace("_", " ").capitalize(), [_ANY, *_values(kinds, column)], column)
         if value != _ANY:
             picked.append((column, value))
-    return Filter(fate, tuple(picked), words.strip())
+    return Filter(fate, tuple(picked), words[:_MAX_WORDS])
 
 
 def _values(kinds: Rows, column: str) -> list[str]:

@@ -41,8 +41,9 @@ def show() -> None:
     if not decided.is_current:
         tell(
             "This decision is about an earlier state of the build.",
-            "The build has other pairs now; deciding again takes seconds and makes nothing else anew.",
-            f"python -m catalog decide --build {build.name} --policy infra/policies/{policy}.toml",
+            "The build has other pairs now; deciding again takes seconds and makes nothing else anew. FILE is that of "
+            f"policy {policy} v{decided.policy.version}: infra/policies has those that come with the project.",
+            f"python -m catalog decide --build {build.name} --policy FILE",
             kind="warning",
         )
         return

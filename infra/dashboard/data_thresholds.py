@@ -15,7 +15,7 @@ from catalog.policies import Condition, Policy
 from catalog.policy_preview import Preview
 from infra.dashboard.components import facts, table, threshold
 from infra.dashboard.decided import NUM_BINS, Decided
-from infra.dashboard.frame import answer, number, share, short, sql_corner, workspace
+from infra.dashboard.frame import answer, number, share, short, signed, sql_corner, workspace
 from infra.dashboard.questions import Rows
 
 _PARAMETER = "limits"
@@ -140,14 +140,14 @@ def _show_effect(decided: Decided, policy: Policy, preview: Preview) -> None:
         [
             ("Accepted on record", number(kept), share(kept, total)),
             ("Would be accepted", number(would), share(would, total)),
-            ("Change", f"{would - kept:+,}", ""),
+            ("Change", signed(would - kept), ""),
         ],
         key="effect",
     )
     rows = []
     for one, two in zip(before[1:], after[1:], strict=False):
         limit, old = thresholds.get(two.name), decided.thresholds.get(two.name)
-        change = f"{two.removed - one.removed:+,}" if one.name == two.name else ""
+        change = signed(two.removed - one.removed) if one.name == two.name else ""
         rows.append([two.name, short(old), short(limit), number(one.removed), number(two.removed), change])
     columns = [("removed by", "text"), ("threshold on record", "number"), ("threshold here", "number")]
     columns += [("on record", "number"), ("here", "number"), ("change", "number")]

@@ -17,7 +17,7 @@ from catalog.workspace import Workspace
 from evaluation.metric_names import to_paper_scale
 from evaluation.reports import edit_warnings, is_control
 from infra.dashboard.components import facts, gallery, table
-from infra.dashboard.frame import answer, begin, choose, page, sql_corner, tell, workspace
+from infra.dashboard.frame import answer, begin, choose, damage, page, sql_corner, tell, workspace
 from infra.dashboard.pictures import fetch_picture, why_not
 from infra.dashboard.questions import Question, Rows, View, load_question, parquet_view
 
@@ -33,6 +33,8 @@ _CASES = (
     ("difference", "DOUBLE"),
     *((name, "STRUCT(offset BIGINT, length BIGINT)") for name in ("source", "target", "prediction")),
 )
+_REMEDY = "delete it and run the same evaluation again, as by `python -m evaluation run`"
+"""Of metric rows that are damaged."""
 _MAX_PICTURE = 64 << 20
 
 
@@ -54,7 +56,7 @@ def show() -> None:
         tell("An evaluation cannot be read.", problem, kind="warning")
     if not found:
         tell(
-            "Nothing has been evaluated here yet.",
+            "No evaluation here can be read." if problems else "Nothing has been evaluated here yet.",
             f"No metric rows below {root.runs}.",
             "prefect deployment run evaluate",
         )
@@ -92,7 +94,7 @@ def find_evaluations(root: Workspace) -> tuple[list[Evaluation], list[str]]:
                 if read_metadata(file).get("table") != "metrics":
                     continue
             except UserError as error:
-                problems.append(str(error))
+                problems.append(damage(file, error, _REMEDY))
                 continue
             folder = path.parent.relative_to(root.runs).as_posix()
             found.append(Evaluation(folder if file == path else f"{folder} ({file.stem[:8]})", file))

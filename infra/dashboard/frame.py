@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -14,10 +15,12 @@ from catalog.manifests import Manifest, list_manifests, read_manifest
 from catalog.people import MAX_NAME, trim_name
 from catalog.schema import TABLES
 from catalog.workspace import Workspace
+from infra.dashboard.components import leave_on_enter
 from infra.dashboard.pictures import Pictures
 from infra.dashboard.questions import Question, Rows, ask
 
 NUM_COLUMNS = 12
+_NAME = "Your name"
 
 
 def workspace() -> Workspace:
@@ -208,10 +211,31 @@ def person() -> str:
     """
     default = os.environ.get("USER", "") if _is_loopback(st.get_option("server.address")) else ""
     st.session_state.setdefault("person", st.query_params.get("person", default if default != "root" else ""))
-    name: str = st.text_input(
-        "Your name", key="person", max_chars=MAX_NAME, bind="query-params", placeholder="who answers"
-    )
+    with st.container(gap=None):
+        name: str = st.text_input(
+            _NAME, key="person", max_chars=MAX_NAME, bind="query-params", placeholder="who answers"
+        )
+        leave_on_enter(_NAME, key="person_typed")
     return trim_name(name)
+
+
+def signed(value: int) -> str:
+    """A change of a count; what is less has the sign that removed pairs have on all pages."""
+    return f"{value:+,}".replace("-", "−")
+
+
+def damage(path: Path, error: UserError, remedy: str) -> str:
+    """What is wrong with a file that no build makes: building again, which the store advises, would not mend it.
+
+    Args:
+        path: of the file.
+        error: from reading it.
+        remedy: for a file of its kind.
+    """
+    if error.__cause__ is None:  # whole, and not what this page is about: nothing to be made again
+        return str(error)
+    what = str(error.__cause__).partition("\n")[0]
+    return f"{path} cannot be read ({what}): {remedy}"
 
 
 def _is_loopback(address: str | None) -> bool:

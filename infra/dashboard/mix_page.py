@@ -5,13 +5,13 @@ from typing import Any
 
 import streamlit as st
 
-from catalog.errors import UserError
+from catalog.errors import ShardError, UserError
 from catalog.reports import TABLE_1
 from catalog.schema import MIX
 from catalog.store import METADATA_KEY, read_metadata
 from catalog.workspace import Workspace
 from infra.dashboard.components import bars, facts, gallery, table
-from infra.dashboard.frame import answer, begin, choose, number, page, share, sql_corner, tell, workspace
+from infra.dashboard.frame import answer, begin, choose, damage, number, page, share, sql_corner, tell, workspace
 from infra.dashboard.pair_cards import card
 from infra.dashboard.questions import Question, View, load_question, parquet_view
 
@@ -27,13 +27,19 @@ def show() -> None:
     for problem in problems:
         tell("A file in the catalog cannot be read.", problem, kind="warning")
     if not found:
-        tell(
-            "There is no mix yet.", "A mix is made from accepted pairs and a file of weights.", "python -m catalog mix"
-        )
+        title = "No mix here can be read." if problems else "There is no mix yet."
+        tell(title, "A mix is made from accepted pairs and a file of weights.", "python -m catalog mix")
         return
     names = [path.relative_to(root.catalog).as_posix() for path in found]
     name = choose("Mix", names, "mix", index=names.index("mix.parquet") if "mix.parquet" in names else 0)
     path = found[names.index(name)]
+    try:
+        _show_mix(path)
+    except ShardError as error:
+        raise ShardError(damage(path, error, _remedy(path))) from error
+
+
+def _show_mix(path: Path) -> None:
     view = parquet_view("mix", [path], MIX)
     _show_plan(path, read_metadata(path))
     _show_tasks(view)
@@ -51,8 +57,14 @@ def find_mixes(root: Workspace) -> tuple[list[Path], list[str]]:
             if read_metadata(path).get("table") == "mix":
                 found.append(path)
         except UserError as error:
-            problems.append(str(error))
+            problems.append(damage(path, error, _remedy(path)))
     return found, problems
+
+
+def _remedy(path: Path) -> str:
+    if path.parent.name == "benchmarks":
+        return "delete it and make the benchmark's mix again, by the flow or command that made it"
+    return "delete it and make the mix again, by `python -m catalog mix` or `prefect deployment run build-mix`"
 
 
 def _show_plan(path: Path, footer: dict[str, Any]) -> None:

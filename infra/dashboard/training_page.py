@@ -14,7 +14,7 @@ from catalog.images import EncodedImage
 from catalog.schema import VISION_TASKS
 from catalog.workspace import Workspace
 from infra.dashboard.components import table
-from infra.dashboard.frame import answer, begin, number, page, short, sql_corner, tell, workspace
+from infra.dashboard.frame import answer, begin, damage, number, page, short, sql_corner, tell, workspace
 from infra.dashboard.pictures import fetch_picture
 from infra.dashboard.questions import Question, Rows, View, load_question
 
@@ -97,8 +97,19 @@ def _readable(paths: dict[str, Path]) -> dict[str, Path]:
             answer(Question("SELECT count(*) AS n FROM log", (View("log", (path,), _COLUMNS),)), corner=False)
             found[name] = path
         except UserError as error:
-            tell(f"The log of {name.replace('_', '-')} cannot be read.", str(error), kind="warning")
+            text = damage(path, error, _remedy(path.parent))
+            tell(f"The log of {name.replace('_', '-')} cannot be read.", text, kind="warning")
     return found
+
+
+def _remedy(folder: Path) -> str:
+    """Of a damaged log, which the trainer alone writes."""
+    if (folder / "finished.json").is_file():
+        return f"the run has finished and writes no other; TensorBoard has its curves, from {folder / 'tensorboard'}"
+    return (
+        "a run that is under way writes it anew at its next checkpoint; one that was stopped goes on without it: "
+        "delete it and start the run again by the same command"
+    )
 
 
 def _show_figures(root: Workspace, view: View) -> None:
@@ -138,12 +149,23 @@ def _show_curves(rows: Rows) -> None:
 
 
 def _curve(data: Any, name: str, runs: list[str]) -> Any:
-    chart = alt.Chart(data).mark_line(strokeWidth=1.8)
-    value = alt.Y(f"{name}:Q", title=None, scale=alt.Scale(zero=name in ("data_wait_share", "samples_per_s")))
+    value = alt.Y(f"{name}:Q", title=None, scale=_scale(data[name], name in ("data_wait_share", "samples_per_s")))
     legend = alt.Legend(orient="top", labelLimit=0, columns=1) if len(runs) > 1 else None
     color = alt.Color("run:N", title=None, legend=legend, scale=alt.Scale(domain=runs, range=_COLORS))  # in every chart
     tips = ["run:N", "step:Q", alt.Tooltip(f"{name}:Q", format=".4g")]
-    return chart.encode(x=alt.X("step:Q", title="step"), y=value, color=color, tooltip=tips)
+    step = alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, format=",d"))
+    alone = data[data.groupby("run")["step"].transform("size") == 1]  # no line leads there
+    shapes = alt.Chart(data).mark_line(strokeWidth=1.8), alt.Chart(alone).mark_circle(size=50, opacity=1)
+    return alt.layer(*(shape.encode(x=step, y=value, color=color, tooltip=tips) for shape in shapes))
+
+
+def _scale(values: Any, zero: bool) -> alt.Scale:
+    """An axis; one of a single value reaches around it, so that its ticks have few digits."""
+    low, high = float(values.min()), float(values.max())
+    if low < high or (zero and high > 0):
+        return alt.Scale(zero=zero)
+    room = abs(low) / 10 or 1.0
+    return alt.Scale(domain=[0 if zero else low - room, high + room])
 
 
 def _show_pictures(root: Workspace, folder: Path) -> None:

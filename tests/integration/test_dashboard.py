@@ -104,7 +104,9 @@ def test_every_page_shows_its_tables_at_both_widths(site, open_page):
     assert outside(page)  # it would have been seen
 
 
-@pytest.mark.parametrize("address", ["nope", "data/more", "mix.html", "data/v1.2", "%3Cimg%20src%3Dx%20onerror%3Dhit()%3E"])
+@pytest.mark.parametrize(
+    "address", ["nope", "data/more", "mix.html", "data/v1.2", "%3Cimg%20src%3Dx%20onerror%3Dhit()%3E"]
+)
 def test_an_address_that_is_no_pages_says_so(site, open_page, address):
     _, url = site
     page = open_page(f"{url}/{address}?view=browse")
@@ -238,14 +240,18 @@ def _check_counts(workspace: Workspace, page: Page, folder: Path) -> None:
 
 def test_two_people_label_and_nothing_is_lost(site, open_page):
     workspace, url = site
-    pages = [open_page(f"{url}/data?view=review&person={name}") for name in ("anna", "bernd")]
+    pages = [open_page(f"{url}/data?view=review{name}") for name in ("&person=anna", "")]
+    settled(pages[1]).get_by_label("Your name").fill("bernd")
+    pages[1].keyboard.press("Enter")
+    pages[1].wait_for_url(re.compile("person=bernd"))
     for page in pages:
         settled(page)
         see(page, re.compile("^Good"))
     shown = [_shown_pair(page) for page in pages]
     assert shown[0] == shown[1]  # everybody goes the same way
     pages[0].keyboard.press("g")
-    pages[1].get_by_role("button", name="Bad").click()
+    expect(pages[1].get_by_role("button", name="Bad")).to_be_enabled()
+    pages[1].keyboard.press("b")  # typing his name has ended
     for page in pages:
         expect(page.get_by_text(shown[0], exact=True)).to_have_count(0, timeout=PATIENCE)
     pages[0].get_by_role("button", name="Good").click()
@@ -282,6 +288,7 @@ def test_choices_are_blind_kept_and_counted(site, open_page):
     pages[0].keyboard.press("Enter")
     pages[0].wait_for_url(re.compile("person=anna"))
     expect(pages[0].get_by_role("button", name="Save this choice")).to_be_disabled()  # what Carla picked is hers
+    _leave_and_return(pages[0])
     for place in (1, 4):
         pages[0].get_by_role("button", name=f"variant {place}").click()
     pages[0].get_by_role("button", name="Save these 2").click()
@@ -295,6 +302,21 @@ def test_choices_are_blind_kept_and_counted(site, open_page):
     assert found == {"anna": tuple(sorted((order[0], order[3]))), "bernd": ()}
     see(pages[0], "Agreement on variants")
     _revise(alignment, pages[0], order)
+
+
+def _leave_and_return(page: Page) -> None:
+    """A pick that was not saved says so, and is there when its person comes back to the item."""
+    variant = page.get_by_role("button", name="variant 3")
+    variant.click()
+    see(page, "Not saved yet.")
+    page.get_by_role("button", name="Next item").click()
+    see(page, "Item 2 of 2: open.")
+    expect(variant).to_have_attribute("aria-pressed", "false")
+    page.get_by_role("button", name="Previous item").click()
+    see(page, "Item 1 of 2: open.")
+    expect(variant).to_have_attribute("aria-pressed", "true")
+    variant.click()
+    expect(page.get_by_text("Not saved yet.")).to_have_count(0)
 
 
 def _revise(alignment: AlignmentSet, page: Page, order: list[int]) -> None:
