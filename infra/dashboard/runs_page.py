@@ -94,7 +94,9 @@ def _show_steps(root: Workspace, ledger: View, build: Manifest) -> None:
     columns += [("seconds of work", "number"), ("ms per row", "number"), ("cost", "number")]
     table(columns, lines, key="build_steps")
     num_timed = len(keys) - len(build.tables.get("listings", ()))
-    st.caption(f"The ledger has {noted:,} of the build's {num_timed:,} shards; listing the sources is not timed.")
+    st.caption(
+        f"Shards of the build that the ledger has: {noted:,} of {num_timed:,}; listing the sources is not timed."
+    )
     decisions = {one.parameters["policy"]["name"]: one for one in decisions_about(root, build)}
     if not decisions:
         tell("No policy has decided yet.", "So nothing is accepted.", f"python -m catalog decide --build {build.name}")
@@ -133,7 +135,7 @@ def _show_forecast(root: Workspace, build: Manifest) -> None:
         return
     st.text(forecast_path(root, build.name).as_posix())
     policy = Policy.from_dict(forecast.policy)
-    share = f"{forecast.num_piloted:,} of {forecast.num_records:,} records piloted"
+    share = f"records piloted: {forecast.num_piloted:,} of {forecast.num_records:,}"
     st.caption(f"{share}; accepted by policy {policy.name}".replace("_", "\\_"))
     truths = {one.quantity: one.truth for one in compare_with_build(root, forecast, build)}
     rows = []

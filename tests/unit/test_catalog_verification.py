@@ -16,9 +16,10 @@ from catalog.manifests import Manifest, read_manifest, write_manifest
 from catalog.mix_plans import MixPlan
 from catalog.mixes import build_mix
 from catalog.policies import Policy
+from catalog.reports import verification
 from catalog.roots import record_root
 from catalog.store import Shard, ShardWriter, shard_key, write_shard
-from catalog.verification import verify
+from catalog.verification import Verification, verify
 from catalog.workspace import Workspace
 
 EVERYTHING = Policy(name="everything", version=1, description="", conditions=())
@@ -170,3 +171,12 @@ def test_one_build_alone(workspace: Workspace, build: Shard) -> None:
     assert verify(workspace, "build-ieiw").problems == []
     with pytest.raises(ShardError, match="no build named 'other'"):
         verify(workspace, "other")
+
+
+def test_one_of_a_kind_is_said_as_one() -> None:
+    one = Verification(num_manifests=1, num_shards=1, num_rows=1, num_images=1, num_mixes=1, problems=["torn"])
+    assert verification(one, deep=False).splitlines()[-1] == (
+        "1 manifest, 1 shard, 1 row, 1 image in place, 1 mix: 1 problem"
+    )
+    none = Verification(num_manifests=2, num_rows=3)
+    assert verification(none, deep=True) == "2 manifests, 0 shards, 3 rows, 0 images read, 0 mixes: no problems"
