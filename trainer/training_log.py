@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.durable import write_file
+from catalog.errors import TrainingError
 from catalog.schema import VISION_TASKS
 from trainer.config import TrainingConfig
 from trainer.diffusion import NUM_TIMESTEPS
@@ -63,6 +64,7 @@ class TrainingLog:
 
         Raises:
             ConfigError: Weights & Biases are asked for and cannot be had.
+            TrainingError: the log so far is torn.
         """
         from torch.utils.tensorboard import SummaryWriter
 
@@ -118,7 +120,18 @@ def mean_losses(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist() if path.is_file() else []
+    if not path.is_file():
+        return []
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, page_checksum_verification=True).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's own refusal
+        what = str(error).partition("\n")[0]
+        raise TrainingError(
+            f"{path} is torn or not Parquet ({what}): delete it and start again by the same command; the steps so far "
+            "then stand in TensorBoard's files alone"
+        ) from error
     return rows
 
 

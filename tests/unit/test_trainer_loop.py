@@ -159,6 +159,18 @@ def test_rests_of_a_killed_run_are_removed(straight: Path, mix: Path, tmp_path: 
     assert tensors(run) == tensors(straight)
 
 
+def test_a_torn_log_is_named_and_can_be_left_behind(straight: Path, mix: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(straight, tmp_path / "run"))
+    (run / "finished.json").unlink()
+    log = run / "training_log.parquet"
+    log.write_bytes(log.read_bytes()[:-20])
+    with pytest.raises(TrainingError, match=f"{log} is torn or not Parquet .*: delete it and start again"):
+        train(mix, run)
+    log.unlink()
+    assert train(mix, run) == 0
+    assert tensors(run) == tensors(straight)
+
+
 @pytest.mark.parametrize("finished", [True, False])
 def test_a_changed_configuration_is_refused(straight: Path, mix: Path, tmp_path: Path, finished: bool) -> None:
     run = Path(shutil.copytree(straight, tmp_path / "run"))
