@@ -1,5 +1,6 @@
 """Counts: what a build holds, and which rows of a mix a training run saw."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from catalog.decisions import list_decisions
-from catalog.errors import ConfigError, MixError, ShardError
+from catalog.errors import ConfigError, MixError
 from catalog.manifests import read_manifest
-from catalog.parquet_streams import reading_mix
+from catalog.parquet_streams import reading_mix, require_mix_file
 from catalog.queries import fetch_rows, load_sql, open_database, open_table
 from catalog.schema import MIX, PAIRS, TABLES
-from catalog.store import read_metadata
+from catalog.store import METADATA_KEY
 from catalog.workspace import Workspace
 
 
@@ -106,14 +107,12 @@ def mix_metadata(mix: Path) -> dict[str, Any]:
     Raises:
         MixError: missing, torn or no mix.
     """
-    if mix.is_dir():
-        raise MixError(f"a mix must be a file, but {mix} is a folder: name the mix file in it")
+    require_mix_file(mix)
     with reading_mix(mix):
-        pq.read_schema(mix)
-    try:
-        metadata = read_metadata(mix)
-    except ShardError as error:
-        raise MixError(f"{mix} is no mix of this project: make one with `python -m catalog mix`") from error
+        footer = pq.read_schema(mix).metadata or {}
+    if METADATA_KEY not in footer:
+        raise MixError(f"{mix} is no mix of this project: make one with `python -m catalog mix`")
+    metadata: dict[str, Any] = json.loads(footer[METADATA_KEY])
     if metadata.get("table") != "mix":
         raise MixError(f"{mix} is a table of {metadata.get('table')}, not a mix: name a mix file")
     return metadata

@@ -105,6 +105,18 @@ def read_ending(path: Path) -> dict[str, Any]:
     return ending
 
 
+def require_mix_file(path: Path) -> None:
+    """Refuse a mix that is no file.
+
+    Raises:
+        MixError: a folder, or nothing is there.
+    """
+    if path.is_dir():
+        raise MixError(f"a mix must be a file, but {path} is a folder: name the .parquet file of a mix")
+    if not path.is_file():
+        raise MixError(f"there is no mix at {path}: make one with `python -m catalog mix`")
+
+
 def mix_digest(path: Path) -> str:
     """What names a mix: the SHA-256 of its footer, which holds that of everything before it.
 
@@ -114,10 +126,7 @@ def mix_digest(path: Path) -> str:
     Raises:
         MixError: no such file, or not Parquet.
     """
-    if path.is_dir():
-        raise MixError(f"a mix must be a file, but {path} is a folder: name the .parquet file of a mix")
-    if not path.is_file():
-        raise MixError(f"there is no mix at {path}: make one with `python -m catalog mix`")
+    require_mix_file(path)
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _TAIL))
